@@ -1,0 +1,1 @@
+"""What it costs: the API bill, the serving cost, the energy."""

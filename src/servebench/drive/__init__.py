@@ -1,0 +1,1 @@
+"""How load is driven: Locust users, pacer, workers."""

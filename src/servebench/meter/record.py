@@ -1,0 +1,154 @@
+"""RequestRecord: what one request left behind. Raw stamps and counts; TTFT, TPOT and the rest are properties.
+
+Times are integer nanoseconds since T0, the common start of the run. s = intended start, a = send,
+f = first token of any kind, v = first visible token (content or tool call), e = last token; n = tokens
+streamed between f and e by the server's usage. The file form (`to_json`) has them in seconds.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """How a request ended. Only SUCCESS is a success; success + all others = offered."""
+
+    SUCCESS = "success"
+    HTTP_4XX = "http_4xx"
+    HTTP_429 = "http_429"
+    HTTP_5XX = "http_5xx"
+    CONNECT_ERROR = "connect_error"
+    TIMEOUT_FIRST = "timeout_first"  # no first byte in time
+    STALLED = "stalled"  # idle in mid-stream
+    STREAM_CUT = "stream_cut"  # connection ended in mid-stream
+    NO_FINISH = "no_finish"  # stream ended in order, without a finish reason or [DONE]
+    STREAM_ERROR = "stream_error"  # an error event inside a 200
+    BAD_RESPONSE = "bad_response"  # not HTTP, not SSE, not JSON, or not the dialect
+    ABORTED = "aborted"  # in flight when the run ended (censored)
+    SHED = "shed"  # refused here: in-flight cap or budget
+    UNSENT = "unsent"  # never sent: the run ended first, or its worker was lost
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request. None = it never happened, or the server did not say.
+
+    Token counts are as the server's usage sent them (Chat Completions: completion_tokens excludes
+    reasoning); usage_source is "usage", "counted" (from chunks, approximate) or "none".
+    cost_usd is exact, as text, with cost_source "billed" (the server's), "computed" (from usage) or
+    "estimated"; the meter leaves both None and the bill fills them in.
+    chunks counts content-carrying chunks, whose times stand in the run's chunk file.
+    """
+
+    id: int
+    class_name: str
+    session: int | None
+    turn: int
+    model: str
+    intended_ns: int
+    sent_ns: int | None
+    first_token_ns: int | None
+    first_visible_ns: int | None
+    last_token_ns: int | None
+    end_ns: int
+    outcome: Outcome
+    status: int | None = None
+    error: str = ""
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: str = "none"
+    billed_ticks: int | None = None
+    service_tier: str | None = None
+    chunks: int = 0
+    reasoning_chunks: int = 0
+    tool_calls: int = 0
+    user_stamps: int = 0  # chunks stamped in user space, not by the kernel
+    coalesced: int = 0  # chunks that shared a read with the one before
+    reused_connection: bool = False
+    request_bytes: int = 0
+    asked_output_tokens: int | None = None
+    cost_usd: str | None = None
+    cost_source: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is Outcome.SUCCESS
+
+    @property
+    def ttft_s(self) -> float | None:
+        """f - s, from the intended start."""
+        return _seconds(self.first_token_ns, self.intended_ns)
+
+    @property
+    def service_ttft_s(self) -> float | None:
+        """f - a, from the send."""
+        return _seconds(self.first_token_ns, self.sent_ns)
+
+    @property
+    def ttfvt_s(self) -> float | None:
+        """v - s."""
+        return _seconds(self.first_visible_ns, self.intended_ns)
+
+    @property
+    def e2e_s(self) -> float | None:
+        """e - s: ends at the last token, not at [DONE]."""
+        return _seconds(self.last_token_ns, self.intended_ns)
+
+    @property
+    def client_lag_s(self) -> float | None:
+        """a - s: the load generator's own delay."""
+        return _seconds(self.sent_ns, self.intended_ns)
+
+    @property
+    def reasoning_streamed(self) -> bool:
+        """Whether reasoning came token by token (then it counts in n), or as a summary (then it does not)."""
+        return self.reasoning_chunks > 0 and 2 * self.reasoning_chunks >= (self.reasoning_tokens or 0)
+
+    @property
+    def tpot_s(self) -> float | None:
+        """(e - f)/(n - 1), reasoning included where streamed, else from v; None where n < 2 or all came at once."""
+        if self.completion_tokens is None or self.last_token_ns is None:
+            return None
+        if self.reasoning_streamed:
+            first, n = self.first_token_ns, self.completion_tokens + (self.reasoning_tokens or 0)
+        else:
+            first, n = self.first_visible_ns, self.completion_tokens
+        if first is None or n < 2 or self.last_token_ns <= first:
+            return None
+        return (self.last_token_ns - first) / 1e9 / (n - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of requests.jsonl: times in seconds since T0, class_name as "class"."""
+        row: dict[str, Any] = {}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name == "class_name":
+                row["class"] = value
+            elif name.endswith("_ns"):
+                row[name[:-3] + "_s"] = None if value is None else round(value / 1e9, 9)
+            else:
+                row[name] = value.value if isinstance(value, Outcome) else value
+        return row
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "RequestRecord":
+        """The inverse of to_json; unknown keys are left aside (a newer writer's). Raises KeyError or ValueError."""
+        fields: dict[str, Any] = {}
+        for name in cls.__slots__:
+            if name == "class_name":
+                fields[name] = row["class"]
+            elif name.endswith("_ns"):
+                value = row[name[:-3] + "_s"]
+                fields[name] = None if value is None else round(value * 1e9)
+            elif name == "outcome":
+                fields[name] = Outcome(row[name])
+            elif name in row:
+                fields[name] = row[name]
+        return cls(**fields)
+
+
+def _seconds(end_ns: int | None, start_ns: int | None) -> float | None:
+    return None if end_ns is None or start_ns is None else (end_ns - start_ns) / 1e9

@@ -1,0 +1,1 @@
+"""What to buy: simulation and capacity."""

@@ -1,0 +1,1 @@
+"""What came out: run directory, percentiles, SLO, validity."""

@@ -1,0 +1,1 @@
+"""What to ask and when: lengths, prompts, arrival processes, traces, scenarios."""

@@ -1,0 +1,25 @@
+"""RequestSpec: what one request will ask, before it is sent."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """One request to come. prompt_tokens is the target that the mock bills (preamble included).
+
+    output_tokens None: the request sets no limit. prefix_key names the shared start of the prompt ("" = none)
+    and prefix_tokens its length; the rest of the prompt is unique to (seed, id).
+    """
+
+    id: int
+    class_name: str
+    session: int | None
+    turn: int
+    model: str
+    prompt_tokens: int
+    output_tokens: int | None
+    reasoning_effort: str | None
+    tool_names: tuple[str, ...]
+    tool_choice: str | None
+    prefix_key: str
+    prefix_tokens: int
