@@ -69,6 +69,7 @@ class RequestRecord:
     coalesced: int = 0  # chunks that shared a read with the one before
     reused_connection: bool = False
     request_bytes: int = 0
+    response_bytes: int = 0
     asked_output_tokens: int | None = None
     cost_usd: str | None = None
     cost_source: str | None = None
