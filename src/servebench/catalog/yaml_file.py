@@ -1,0 +1,96 @@
+"""Reads one YAML file of the catalog; all that is wrong with it comes out as one UsageError, a sentence each."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from servebench.catalog.cited import Row, SourceRow
+from servebench.catalog.provenance import Source
+from servebench.errors import UsageError
+
+M = TypeVar("M", bound=BaseModel)
+_SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeys(_SafeLoader):  # type: ignore[misc]  # the C loader is there on most platforms only
+    """YAML's plain loader keeps the last of two equal keys without a word: a price could change unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
+
+
+class Head(Row):
+    """What every file starts with: the sources that its rows name."""
+
+    sources: dict[str, SourceRow]
+    default: str | None = None
+
+
+def read_catalog_file(path: Path, body: type[M]) -> M:
+    """The file's rows, validated against `body`, each number with its source.
+
+    Raises UsageError with every problem found: unreadable file, bad YAML, wrong or missing keys and values.
+    """
+    data = read_mapping(path)
+    head_data = {key: data.pop(key) for key in ("sources", "default") if key in data}
+    problems: list[str] = []
+    sources: dict[str, Source] = {}
+    try:
+        head = Head.model_validate(head_data)
+        sources = {name: row.to_source() for name, row in head.sources.items()}
+        if head.default is not None and head.default not in sources:
+            problems.append(f"{path.name}: default: names no source of this file: {head.default}")
+    except ValidationError as error:
+        problems += sentences(path.name, error)
+    context = {"sources": sources, "default": head_data.get("default")}
+    try:
+        rows = body.model_validate(data, context=context)
+    except ValidationError as error:
+        raise UsageError(*problems, *sentences(path.name, error)) from None
+    if problems:
+        raise UsageError(*problems)
+    return rows
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The file's top-level mapping; UsageError where it cannot be read or is none."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path.name}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{path.name}: must be a mapping of keys to values")
+    return data
+
+
+def sentences(name: str, error: ValidationError) -> list[str]:
+    """One line for each of pydantic's complaints: file, place, what is wrong."""
+    lines = []
+    for item in error.errors(include_url=False):
+        place = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {place}: {message}" if place else f"{name}: {message}")
+    return lines
+
+
+def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """own over defaults, mapping by mapping; a cited value ({value: ...}) is replaced whole."""
+    result = dict(defaults)
+    for key, value in own.items():
+        known = result.get(key)
+        both = isinstance(known, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(known, value) if both and "value" not in known else value  # type: ignore[arg-type,operator]
+    return result
