@@ -1,0 +1,132 @@
+"""The KV memory of one replica: a pool of equal blocks with reference counts and a prefix cache.
+
+A block is private to a sequence until its tokens are computed and it has a key; then it is shared by all
+prompts with the same beginning. Released keyed blocks stay as cache until their memory is wanted: least
+recently used first, of one release the deepest first, so that a victim is always a leaf of the prefix tree.
+Private blocks have no identity, so they are only counted: total = private + shared + idle + free, always.
+"""
+
+import hashlib
+from collections import OrderedDict
+
+from servebench.engine.sequence import Sequence
+
+
+def prompt_block_keys(
+    prompt: bytes, *, preamble_tokens: int, bytes_per_token: float, block_tokens: int
+) -> tuple[int, ...]:
+    """Chained 64-bit keys of the prompt's whole blocks, without a tokenizer: token t (after the preamble,
+    the same for every prompt of a tier) covers the bytes up to (t - preamble) * bytes_per_token.
+
+    Equal keys at i mean equal bytes up to the end of block i.
+    """
+    tokens = preamble_tokens + int(len(prompt) / bytes_per_token)
+    digest = hashlib.blake2b(digest_size=8)
+    view, start, keys = memoryview(prompt), 0, []
+    for i in range(tokens // block_tokens):
+        end = max(0, int(((i + 1) * block_tokens - preamble_tokens) * bytes_per_token))
+        digest.update(i.to_bytes(4, "big"))  # blocks inside the preamble have no bytes of their own
+        digest.update(view[start:end])
+        start = end
+        keys.append(int.from_bytes(digest.copy().digest(), "big"))
+    return tuple(keys)
+
+
+class KvCache:
+    """total_blocks blocks of block_tokens tokens. Sequences hold blocks from admit() to release()."""
+
+    def __init__(self, total_blocks: int, block_tokens: int) -> None:
+        self.total_blocks, self.block_tokens = total_blocks, block_tokens
+        self.free_blocks = total_blocks  # never held or evicted
+        self._references: dict[int, int] = {}  # key -> holders; present while cached
+        self._idle: OrderedDict[int, None] = OrderedDict()  # cached with no holder, next victim first
+
+    @property
+    def available_blocks(self) -> int:
+        """Free, or free once evicted."""
+        return self.free_blocks + len(self._idle)
+
+    @property
+    def used_blocks(self) -> int:
+        return self.total_blocks - self.available_blocks
+
+    @property
+    def shared_blocks(self) -> int:
+        return len(self._references) - len(self._idle)
+
+    @property
+    def idle_blocks(self) -> int:
+        return len(self._idle)
+
+    def blocks_for(self, tokens: int) -> int:
+        return -(-tokens // self.block_tokens)
+
+    def matching_blocks(self, sequence: Sequence, tokens: int) -> int:
+        """Leading blocks already cached, at most so many that the last of tokens is still to compute."""
+        limit = min(len(sequence.block_keys), (tokens - 1) // self.block_tokens)
+        references, matched = self._references, 0
+        for key in sequence.block_keys[:limit]:
+            if key not in references:
+                break
+            matched += 1
+        return matched
+
+    def admit(self, sequence: Sequence, tokens: int, *, keep_free: int = 0) -> bool:
+        """Gives the sequence room for tokens, cached blocks first; False (and no change) where there is none.
+
+        Sets held_keys, private_blocks and computed.
+        """
+        matched = self.matching_blocks(sequence, tokens)
+        keys = sequence.block_keys[:matched]
+        private = self.blocks_for(tokens) - matched
+        revived = sum(1 for key in keys if key in self._idle)
+        if private + keep_free > self.available_blocks - revived:
+            return False
+        for key in keys:
+            self._hold(key)
+        self._take(private)
+        sequence.held_keys, sequence.private_blocks = matched, private
+        sequence.computed = matched * self.block_tokens
+        return True
+
+    def grow(self, sequence: Sequence) -> bool:
+        """One more private block; False where none is left."""
+        if self.available_blocks == 0:
+            return False
+        self._take(1)
+        sequence.private_blocks += 1
+        return True
+
+    def share(self, sequence: Sequence) -> None:
+        """Puts the whole blocks computed so far under their keys, so that later prompts can use them."""
+        whole = min(len(sequence.block_keys), sequence.computed // self.block_tokens)
+        for key in sequence.block_keys[sequence.held_keys : whole]:
+            if key in self._references:  # computed twice at the same time: keep one, give ours back
+                self._hold(key)
+                self.free_blocks += 1
+            else:
+                self._references[key] = 1
+            sequence.private_blocks -= 1
+        sequence.held_keys = max(sequence.held_keys, whole)
+
+    def release(self, sequence: Sequence) -> None:
+        """Takes all blocks back; keyed ones stay cached."""
+        self.free_blocks += sequence.private_blocks
+        references = self._references
+        for key in reversed(sequence.block_keys[: sequence.held_keys]):
+            references[key] -= 1
+            if references[key] == 0:
+                self._idle[key] = None
+        sequence.private_blocks = sequence.held_keys = sequence.computed = 0
+
+    def _hold(self, key: int) -> None:
+        if self._references[key] == 0:
+            del self._idle[key]
+        self._references[key] += 1
+
+    def _take(self, blocks: int) -> None:
+        while self.free_blocks < blocks:
+            victim, _ = self._idle.popitem(last=False)
+            del self._references[victim]
+            self.free_blocks += 1
+        self.free_blocks -= blocks

@@ -1,0 +1,276 @@
+"""Continuous batching with chunked prefill: who runs in the next step, and what the step leaves behind.
+
+Decoding sequences go first, one token (and its drafts) each; what is left of max_num_batched_tokens goes to
+prompts in order of admission, in chunks. A prompt's blocks are all taken at admission; a decode that finds no
+block preempts the last admitted sequence, which starts over (recompute) at the head of the queue. The words
+are vLLM's.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from servebench.catalog.tiers import ServingProfile
+from servebench.engine.kv_cache import KvCache
+from servebench.engine.noise import Acceptance
+from servebench.engine.sequence import Emission, Sequence, SequenceDoesNotFitError, State
+
+WATERMARK = (
+    0.01  # of the pool kept free at admission while others run, as vLLM does, against preempting at once
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """One step's work. chunks: (sequence, tokens) of prefill; the sums are those of StepTimeModel.step()."""
+
+    index: int
+    decoding: list[Sequence]
+    context_tokens: int
+    chunks: list[tuple[Sequence, int]]
+    prefill_tokens: int
+    prefill_pairs: float
+
+
+class Scheduler:
+    """Queues `waiting` and `running` (prefilling and decoding) over one KV cache."""
+
+    def __init__(
+        self, serving: ServingProfile, cache: KvCache, *, max_context_tokens: int, seed: int = 0
+    ) -> None:
+        self._drafts = serving.draft_tokens
+        self._acceptance = (
+            Acceptance(drafts=self._drafts, mean=serving.accepted_tokens, seed=seed) if self._drafts else None
+        )
+        if serving.max_num_batched_tokens < serving.max_num_seqs * (1 + self._drafts):
+            raise ValueError("max_num_batched_tokens must hold one decode step of max_num_seqs sequences")
+        self._serving, self.cache = serving, cache
+        self._max_context_tokens = max_context_tokens
+        self._waiting: deque[Sequence] = deque()
+        self._prefilling: list[Sequence] = []
+        self._decoding: list[Sequence] = []
+        self._needing_block: list[Sequence] = []
+        self._live: dict[int, Sequence] = {}
+        self._context_tokens = 0  # of the decoding sequences, the token being fed included
+        self._admissions = 0
+        self._batches = 0
+        self._cancelled_in_flight = False
+        self.preemptions = 0
+        self.prefix_query_tokens = 0
+        self.prefix_hit_tokens = 0
+
+    @property
+    def waiting_count(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running_count(self) -> int:
+        return len(self._prefilling) + len(self._decoding)
+
+    @property
+    def next_ready_s(self) -> float | None:
+        """When the head of the queue may run; None for an empty queue."""
+        return self._waiting[0].ready_s if self._waiting else None
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queues a sequence. Raises SequenceDoesNotFitError where it could never finish here."""
+        total = sequence.prompt_tokens + sequence.output_tokens
+        pool = self.cache.total_blocks * self.cache.block_tokens
+        if total > self._max_context_tokens:
+            raise SequenceDoesNotFitError(
+                f"sequence {sequence.id}: prompt and output of {total} tokens exceed the context window of "
+                f"{self._max_context_tokens}"
+            )
+        if total > pool:
+            raise SequenceDoesNotFitError(
+                f"sequence {sequence.id}: prompt and output of {total} tokens exceed the KV pool of {pool}"
+            )
+        if sequence.state is not State.NEW or sequence.id in self._live:
+            raise ValueError(f"sequence {sequence.id} was submitted before")
+        sequence.ready_s = sequence.arrival_s + self._serving.ttft_floor_s
+        sequence.prefill_target = sequence.prompt_tokens
+        sequence.state = State.WAITING
+        sequence.block_keys = sequence.block_keys[: sequence.prompt_tokens // self._serving.block_tokens]
+        self._live[sequence.id] = sequence
+        self._waiting.append(sequence)
+
+    def cancel(self, sequence_id: int) -> bool:
+        """Drops a sequence at once and frees its blocks, mid-step too; False where it isn't here."""
+        sequence = self._live.get(sequence_id)
+        if sequence is None:
+            return False
+        if sequence.state is State.WAITING:
+            self._waiting.remove(sequence)
+        else:
+            self._leave(sequence)
+            self._cancelled_in_flight = True
+        self._retire(sequence, State.CANCELLED)
+        return True
+
+    def schedule(self, now_s: float) -> Batch | None:
+        """The next step's batch; None where nothing can run yet."""
+        preempted = self._grow()
+        decoding = self._decoding
+        budget = self._serving.max_num_batched_tokens - len(decoding) * (1 + self._drafts)
+        chunks: list[tuple[Sequence, int]] = []
+        for sequence in self._prefilling:
+            if budget <= 0:
+                break
+            chunk = min(budget, sequence.prefill_target - sequence.computed)
+            chunks.append((sequence, chunk))
+            budget -= chunk
+        while budget > 0 and not preempted and (admitted := self._admit(now_s)) is not None:
+            chunk = min(budget, admitted.prefill_target - admitted.computed)
+            chunks.append((admitted, chunk))
+            budget -= chunk
+        if not decoding and not chunks:
+            return None
+        self._cancelled_in_flight = False
+        self._batches += 1
+        return Batch(
+            self._batches - 1,
+            list(decoding),
+            self._context_tokens,
+            chunks,
+            sum(chunk for _, chunk in chunks),
+            sum(chunk * (s.computed + chunk / 2) for s, chunk in chunks),
+        )
+
+    def commit(self, batch: Batch, end_s: float) -> list[Emission]:
+        """Gives every sequence of the batch its tokens; finished ones leave. Cancelled ones are skipped."""
+        decoding, chunks = batch.decoding, batch.chunks
+        if self._cancelled_in_flight:
+            decoding = [s for s in decoding if s.state is State.DECODING]
+            chunks = [(s, n) for s, n in chunks if s.state is State.PREFILLING]
+        emissions = self._decode(decoding, batch.index, end_s)
+        for sequence, chunk in chunks:
+            sequence.computed += chunk
+            if sequence.block_keys:
+                self.cache.share(sequence)
+            if sequence.computed == sequence.prefill_target:
+                emissions.append(self._first_token(sequence, end_s))
+        return emissions
+
+    def _decode(self, decoding: list[Sequence], index: int, end_s: float) -> list[Emission]:
+        if self._acceptance is not None:
+            return self._decode_drafts(self._acceptance, decoding, index, end_s)
+        emissions = [s.steady for s in decoding]
+        self._context_tokens += len(decoding)
+        due = []
+        for i, sequence in enumerate(decoding):  # the hot loop: one token each
+            sequence.generated = generated = sequence.generated + 1
+            if generated == sequence.next_event:
+                due.append(i)
+        for i in due:
+            sequence = decoding[i]
+            if sequence.generated == sequence.output_tokens:
+                emissions[i] = Emission(sequence, 1, False, True)
+                self._finish(sequence, end_s)
+            else:
+                self._needing_block.append(sequence)
+        return emissions
+
+    def _decode_drafts(
+        self, acceptance: Acceptance, decoding: list[Sequence], index: int, end_s: float
+    ) -> list[Emission]:
+        emissions = []
+        for sequence in decoding:
+            left = sequence.output_tokens - sequence.generated
+            tokens = min(left, acceptance.tokens(index, sequence.id))
+            sequence.generated += tokens
+            self._context_tokens += tokens
+            emissions.append(Emission(sequence, tokens, False, tokens == left))
+            if tokens == left:
+                self._finish(sequence, end_s)
+            elif sequence.generated >= sequence.next_event:
+                self._needing_block.append(sequence)
+        return emissions
+
+    def _first_token(self, sequence: Sequence, end_s: float) -> Emission:
+        """The end of a prefill brings a token: the first one, or after a preemption the next one."""
+        first = sequence.generated == 0
+        sequence.generated += 1
+        if first:
+            sequence.first_token_s = end_s
+        self._prefilling.remove(sequence)
+        self._decoding.append(sequence)
+        sequence.state = State.DECODING
+        self._context_tokens += sequence.prompt_tokens + sequence.generated
+        finished = sequence.generated == sequence.output_tokens
+        if finished:
+            self._finish(sequence, end_s)
+        else:
+            self._plan_event(sequence)
+            if sequence.generated >= sequence.next_event:
+                self._needing_block.append(sequence)
+        return Emission(sequence, 1, first, finished)
+
+    def _plan_event(self, sequence: Sequence) -> None:
+        """When will the KV of prompt + generated tokens and the drafts outgrow the blocks?"""
+        blocks = sequence.held_keys + sequence.private_blocks
+        room = blocks * self.cache.block_tokens - sequence.prompt_tokens
+        enough = room >= sequence.output_tokens  # drafts past the end need no room
+        sequence.next_event = sequence.output_tokens if enough else room - self._drafts + 1
+
+    def _grow(self) -> bool:
+        """A block for every decode that needs one, oldest admission first; True where one was preempted."""
+        if not self._needing_block:
+            return False
+        needing, self._needing_block = sorted(self._needing_block, key=lambda s: s.admission), []
+        preempted = False
+        for sequence in needing:
+            while sequence.state is State.DECODING and sequence.generated >= sequence.next_event:
+                if self.cache.grow(sequence):
+                    self._plan_event(sequence)
+                else:
+                    self._preempt()
+                    preempted = True
+        return preempted
+
+    def _admit(self, now_s: float) -> Sequence | None:
+        if not self._waiting or self.running_count >= self._serving.max_num_seqs:
+            return None
+        sequence = self._waiting[0]
+        if sequence.ready_s > now_s:
+            return None
+        keep_free = int(WATERMARK * self.cache.total_blocks) if self.running_count else 0
+        if not self.cache.admit(sequence, sequence.prefill_target, keep_free=keep_free):
+            return None
+        self._waiting.popleft()
+        sequence.state = State.PREFILLING
+        sequence.admission = self._admissions
+        self._admissions += 1
+        self._prefilling.append(sequence)
+        if sequence.admitted_s is None:
+            sequence.admitted_s = now_s
+            sequence.cached_tokens = sequence.computed
+            self.prefix_query_tokens += sequence.prompt_tokens
+            self.prefix_hit_tokens += sequence.computed
+        return sequence
+
+    def _preempt(self) -> None:
+        victim = max(self._prefilling + self._decoding, key=lambda s: s.admission)
+        self._leave(victim)
+        self.cache.release(victim)
+        victim.prefill_target = victim.prompt_tokens + victim.generated
+        victim.state = State.WAITING
+        victim.preemptions += 1
+        self.preemptions += 1
+        self._waiting.appendleft(victim)
+
+    def _finish(self, sequence: Sequence, end_s: float) -> None:
+        sequence.finished_s = end_s
+        self._leave(sequence)
+        self._retire(sequence, State.FINISHED)
+
+    def _leave(self, sequence: Sequence) -> None:
+        if sequence.state is State.DECODING:
+            self._decoding.remove(sequence)
+            self._context_tokens -= sequence.prompt_tokens + sequence.generated
+        else:
+            self._prefilling.remove(sequence)
+
+    def _retire(self, sequence: Sequence, state: State) -> None:
+        sequence.state = state
+        del sequence.steady  # breaks the cycle, so that memory goes at once
+        self.cache.release(sequence)
+        del self._live[sequence.id]

@@ -1,0 +1,69 @@
+"""Sequence: one request as the engine holds it. Emission: the tokens it gained in one step."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+
+class SequenceDoesNotFitError(ValueError):
+    """The sequence could never run on this replica: refused at the door, so that it can't starve the rest."""
+
+
+class State(Enum):
+    NEW = "new"
+    WAITING = "waiting"
+    PREFILLING = "prefilling"
+    DECODING = "decoding"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A prompt and the tokens to generate for it; times are seconds on the caller's clock, None until then.
+
+    output_tokens: all that will be generated, reasoning included. block_keys: chained keys of the prompt's
+    whole blocks (kv_cache.prompt_block_keys), empty for a prompt that shares nothing.
+    """
+
+    id: int
+    arrival_s: float
+    prompt_tokens: int
+    output_tokens: int
+    block_keys: tuple[int, ...] = ()
+    # filled in by the engine
+    cached_tokens: int = 0  # prompt tokens found in the prefix cache at first admission
+    admitted_s: float | None = None
+    first_token_s: float | None = None
+    finished_s: float | None = None
+    preemptions: int = 0
+    generated: int = 0
+    state: State = State.NEW
+    ready_s: float = 0.0  # arrival + the host's TTFT floor
+    # the scheduler's own
+    prefill_target: int = 0  # tokens to have in KV before the next token comes out
+    computed: int = 0  # of prefill_target
+    held_keys: int = 0  # leading block_keys this sequence holds in the prefix cache
+    private_blocks: int = 0
+    admission: int = 0  # admission order, for preemption
+    next_event: int = 0  # value of generated at which it finishes or needs a block
+    steady: "Emission" = field(
+        init=False, repr=False
+    )  # of an ordinary decode step; made once, it never differs
+
+    def __post_init__(self) -> None:
+        if self.prompt_tokens < 1 or self.output_tokens < 1:
+            raise ValueError(
+                f"sequence {self.id}: prompt_tokens and output_tokens must be at least 1, "
+                f"not {self.prompt_tokens} and {self.output_tokens}"
+            )
+        self.steady = Emission(self, 1, False, False)
+
+
+class Emission(NamedTuple):
+    """What one sequence gained in one step. first: its first token is among them; finished: its last is."""
+
+    sequence: Sequence
+    tokens: int
+    first: bool
+    finished: bool
