@@ -1,7 +1,7 @@
 """Cited[T]: one number of a catalog file with where it comes from.
 
-In YAML either a bare value (then the file's `default` source holds) or a mapping: value, `from` (a name of the
-file's `sources`), and any of kind, source, date, low, high, note, which override what `from` says.
+In YAML either a bare value (then the file's `default` source holds) or a mapping: value, `from` (a name of
+the file's `sources`), and any of kind, source, date, low, high, note, which override what `from` says.
 """
 
 import datetime
@@ -63,12 +63,10 @@ class Origin(Row):
         name = self.from_ if self.from_ is not None else context.get("default")
         if self.kind is not None and self.source is not None and self.date is not None:
             known = Source(self.kind, self.source, self.date)
-        elif name in named:
+        elif name is not None and name in named:
             known = named[name]
         else:
-            raise ValueError(
-                f"names no source of this file: from: {name}; known: {', '.join(named) or 'none'}"
-            )
+            raise ValueError(f"from: {name} is no source of this file; known: {', '.join(named) or 'none'}")
         return Source(
             kind=self.kind or known.kind,
             source=self.source or known.source,

@@ -48,7 +48,7 @@ class Catalog:
         return self.gpus[gpu_id]
 
     def price(self, model_or_alias: str, on: datetime.date | None = None) -> PriceSheet:
-        """What the model bills on that day (None: the newest known sheet). Raises UsageError where none is known."""
+        """What the model bills on that day (None: the newest sheet). Raises UsageError where none is."""
         model = self.aliases.get(model_or_alias, model_or_alias)
         redirect = self.retired.get(model)
         if redirect is not None and (on is None or on.isoformat() >= redirect.on):

@@ -27,8 +27,8 @@ class PriceSheet:
 
     threshold_tokens None: no long-context level. threshold_inclusive: xAI's "at or above" (True) against
     "above" (False). priority_multiplier and batch_multiplier apply to token charges after the cache discount.
-    tool_ticks: charge per call by server-side tool name. low and high: the base rates at the ends of a MODELLED
-    sheet's band; None where the price is not modelled.
+    tool_ticks: charge per call by server-side tool name. low and high: the base rates at the ends of a
+    MODELLED sheet's band; None where the price is not modelled.
     """
 
     model: str
@@ -45,7 +45,7 @@ class PriceSheet:
     high: Rates | None = None
 
     def rates_for(self, prompt_tokens: int) -> tuple[Rates, bool]:
-        """The rates of a request with this many prompt tokens (cached included), and whether they are the long ones."""
+        """The rates for this many prompt tokens (cached included), and whether they are the long ones."""
         if self.long is None or self.threshold_tokens is None:
             return self.base, False
         reached = (

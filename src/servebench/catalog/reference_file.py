@@ -1,4 +1,4 @@
-"""The form of references.yaml: models to compare with. Their list prices come from genai-prices (catalog.market)."""
+"""The form of references.yaml: models to compare with. Their list prices come from catalog.market."""
 
 from typing import Annotated
 

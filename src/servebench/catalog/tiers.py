@@ -73,7 +73,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A servable tier. Shares are by bytes: prompt tokens on the mock = preamble + UTF-8 bytes / bytes_per_token.
+    """A servable tier. On the mock: prompt tokens = preamble_tokens + UTF-8 bytes / bytes_per_token.
 
     output_tokens_mu and _sigma are of ln(visible tokens), the mock's draw where a request sets no limit.
     reasoning_tokens maps each reasoning_effort the tier knows to the median reasoning tokens it draws.

@@ -1,4 +1,4 @@
-"""Reads one YAML file of the catalog; all that is wrong with it comes out as one UsageError, a sentence each."""
+"""Reads one YAML file of the catalog. All that is wrong with it comes out as one UsageError."""
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
