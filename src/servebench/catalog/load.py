@@ -51,7 +51,7 @@ class Catalog:
         """What the model bills on that day (None: the newest sheet). Raises UsageError where none is."""
         model = self.aliases.get(model_or_alias, model_or_alias)
         redirect = self.retired.get(model)
-        if redirect is not None and (on is None or on.isoformat() >= redirect.on):
+        if redirect is not None and (on is None or on.isoformat() >= redirect.since):
             model = redirect.to
         sheets = self.prices.get(model, ())
         if not sheets:

@@ -83,18 +83,18 @@ class PriceRow(Row):
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """A slug that answers still, and bills as model `to` from ISO date `on`."""
+    """A slug that answers still, and bills as model `to` from ISO date `since`."""
 
     to: str
-    on: str
+    since: str
 
 
 class RetiredRow(Row):
     to: str
-    on: IsoDate
+    since: IsoDate
 
     def to_retired(self) -> Retired:
-        return Retired(to=self.to, on=self.on)
+        return Retired(to=self.to, since=self.since)
 
 
 class PriceFile(Row):
