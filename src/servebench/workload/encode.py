@@ -1,0 +1,89 @@
+"""BodyEncoder: a RequestSpec as the JSON bytes of POST /v1/chat/completions, of exactly the size it asks.
+
+A shared prefix is the system message, the unshared text the user message. No field depends on when or where
+it is encoded: the same (seed, spec) gives the same bytes on any worker.
+"""
+
+from collections.abc import Sequence
+
+import orjson
+
+from servebench.workload.prompts import MARK_BYTES, Corpus, billed_tokens, bytes_for
+from servebench.workload.request_class import TOOL_CHOICES, RequestClass
+from servebench.workload.spec import RequestSpec
+
+_STREAM = b',"stream":true,"stream_options":{"include_usage":true}'
+
+
+class BodyEncoder:
+    """Encodes the specs of one plan: what a class fixes is encoded once, the text is sliced per request."""
+
+    def __init__(
+        self,
+        classes: Sequence[RequestClass],
+        *,
+        model: str,
+        seed: int,
+        preamble_tokens: int,
+        bytes_per_token: float,
+    ) -> None:
+        self._corpus = Corpus(seed)
+        self._seed = seed
+        self._preamble_tokens = preamble_tokens
+        self._bytes_per_token = bytes_per_token
+        self._head = b'{"model":' + orjson.dumps(model) + b',"messages":['
+        self._tails = {cls.name: _tail(cls) for cls in classes}
+        self._tools_bytes = {cls.name: tools_bytes(cls) for cls in classes}
+
+    def body(self, spec: RequestSpec) -> bytes:
+        """The request body. Bills exactly spec.prompt_tokens on the mock (prompts.py has the formula)."""
+        ratio = self._bytes_per_token
+        size = bytes_for(spec.prompt_tokens - self._preamble_tokens, bytes_per_token=ratio)
+        size -= self._tools_bytes[spec.class_name]
+        parts = [self._head]
+        if spec.prefix_key:
+            prefix_size = bytes_for(spec.prefix_tokens, bytes_per_token=ratio)
+            size -= prefix_size
+            parts += [
+                b'{"role":"system","content":"',
+                self._corpus.shared(spec.prefix_key, prefix_size),
+                b'"},',
+            ]
+        parts += [b'{"role":"user","content":"', self._corpus.unique(spec.id, size), b'"}]', _STREAM]
+        if spec.output_tokens is not None:
+            parts.append(b',"max_completion_tokens":%d' % spec.output_tokens)
+        parts.append(self._tails[spec.class_name])
+        if spec.prefix_key:
+            # pins requests of one prefix to one server's cache
+            parts.append(b',"prompt_cache_key":' + orjson.dumps(f"{self._seed}/{spec.prefix_key}"))
+        parts.append(b"}")
+        return b"".join(parts)
+
+
+def tools_bytes(cls: RequestClass) -> int:
+    """Bytes of the class's tools array as compact JSON; 0 without tools."""
+    return len(orjson.dumps(cls.tool_schemas)) if cls.tools else 0
+
+
+def least_prompt_tokens(
+    cls: RequestClass, prefix_tokens: int, *, preamble_tokens: int, bytes_per_token: float
+) -> int:
+    """The shortest prompt that holds the preamble, the tools, this prefix and a unique start."""
+    size = tools_bytes(cls) + MARK_BYTES
+    if prefix_tokens:
+        size += bytes_for(prefix_tokens, bytes_per_token=bytes_per_token)
+    return billed_tokens(size, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
+
+
+def _tail(cls: RequestClass) -> bytes:
+    tail = b""
+    if cls.reasoning_effort is not None:
+        tail += b',"reasoning_effort":' + orjson.dumps(cls.reasoning_effort)
+    if cls.tools:
+        tail += b',"tools":' + orjson.dumps(cls.tool_schemas)
+    if cls.tool_choice is not None:
+        named = {"type": "function", "function": {"name": cls.tool_choice}}
+        tail += b',"tool_choice":' + orjson.dumps(
+            cls.tool_choice if cls.tool_choice in TOOL_CHOICES else named
+        )
+    return tail

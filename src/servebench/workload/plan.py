@@ -1,0 +1,257 @@
+"""WorkloadPlan: all that is needed to build the identical workload on any worker. Workload: what comes of it.
+
+plan = WorkloadPlan(scenario=load_scenario("chat"), seed=1, bytes_per_token=4.0, ...)
+workload = plan.build()
+workload.intended_ns[k::W]                # worker k of W takes these, and never draws again
+workload.spec(id), workload.body(id)      # the same everywhere
+"""
+
+import hashlib
+from collections import OrderedDict
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from servebench.errors import UsageError
+from servebench.workload.arrivals import intended_starts
+from servebench.workload.columns import SpecColumns, SpecDraw
+from servebench.workload.draws import uniforms
+from servebench.workload.encode import BodyEncoder
+from servebench.workload.scenario import Scenario
+from servebench.workload.spec import RequestSpec
+
+WARMUP_SHARE = 0.1
+WARMUP_FROM_S = 60.0  # shorter runs and traces have no warm-up unless it is asked for
+_BLOCK = 512  # ids that a closed loop draws at once
+_BLOCKS_KEPT = 8
+_HASHED_IDS = 4096  # of a closed loop, whose ids have no end
+
+
+class TraceArrays(BaseModel):
+    """A trace inside a plan: starts (ns since the start of the run, sorted) and lengths, row k of request
+    k.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    arrival_ns: tuple[int, ...]
+    input_tokens: tuple[int, ...]
+    output_tokens: tuple[int, ...]
+    duration_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if not len(self.arrival_ns) == len(self.input_tokens) == len(self.output_tokens):
+            raise ValueError("arrival_ns, input_tokens and output_tokens must have one entry a request")
+        return self
+
+
+class WorkloadPlan(BaseModel):
+    """A scenario, a seed and what the target needs: JSON-able, so that it travels to every worker.
+
+    model None: the scenario's. rate_rps makes it an open loop and users a closed one, whatever the scenario
+    says; duration_s and warmup_s override the scenario's. preamble_tokens, bytes_per_token and
+    context_length_tokens are the target tier's, by which prompts are sized.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    scenario: Scenario
+    seed: int = 0
+    model: str | None = None
+    bytes_per_token: float = Field(ge=1)
+    preamble_tokens: int = Field(ge=0)
+    context_length_tokens: int = Field(gt=0)
+    rate_rps: float | None = Field(default=None, gt=0)
+    users: int | None = Field(default=None, gt=0)
+    duration_s: float | None = Field(default=None, gt=0)
+    warmup_s: float | None = Field(default=None, ge=0)
+    trace: TraceArrays | None = None
+
+    def build(self) -> "Workload":
+        """The workload. UsageError where the overrides contradict each other or leave nothing to do."""
+        if self.rate_rps is not None and self.users is not None:
+            raise UsageError("rate_rps (open loop) and users (closed loop) exclude each other: choose one")
+        if self.trace is not None and (self.rate_rps is not None or self.users is not None):
+            raise UsageError(
+                "a trace has its own arrivals: scale the trace, instead of giving a rate or users"
+            )
+        if self.warmup >= self.duration:
+            raise UsageError(
+                f"the warm-up of {self.warmup:g} s leaves nothing of a run of {self.duration:g} s"
+            )
+        return Workload(self)
+
+    @property
+    def mode(self) -> Literal["open", "closed"]:
+        if self.trace is not None or self.rate_rps is not None:
+            return "open"
+        return "closed" if self.users is not None else self.scenario.load.mode
+
+    @property
+    def duration(self) -> float:
+        """Seconds during which requests start."""
+        if self.duration_s is not None:
+            return self.duration_s
+        return self.scenario.load.duration_s if self.trace is None else self.trace.duration_s
+
+    @property
+    def warmup(self) -> float:
+        """Seconds kept out of percentiles: as asked, else none for a trace or a short run, else a tenth."""
+        asked = self.scenario.warmup_s if self.warmup_s is None else self.warmup_s
+        if asked is not None:
+            return asked
+        return (
+            0.0 if self.trace is not None or self.duration < WARMUP_FROM_S else WARMUP_SHARE * self.duration
+        )
+
+
+class Workload:
+    """What to ask and when. All of it follows from the plan; nothing here reads a clock or keeps a
+    position.
+    """
+
+    def __init__(self, plan: WorkloadPlan) -> None:
+        scenario = plan.scenario
+        self.plan = plan
+        self.mode = plan.mode
+        self.duration_s = plan.duration
+        self.warmup_s = plan.warmup
+        self.model = plan.model or scenario.model
+        self.classes = scenario.classes
+        self.intended_ns, lengths = _arrivals(plan)
+        self.users = (plan.users or scenario.load.users) if self.mode == "closed" else None
+        self._draw = SpecDraw(
+            scenario.classes,
+            seed=plan.seed,
+            preamble_tokens=plan.preamble_tokens,
+            bytes_per_token=plan.bytes_per_token,
+            context_length_tokens=plan.context_length_tokens,
+            lengths=lengths,
+        )
+        self._encoder = BodyEncoder(
+            scenario.classes,
+            model=self.model,
+            seed=plan.seed,
+            preamble_tokens=plan.preamble_tokens,
+            bytes_per_token=plan.bytes_per_token,
+        )
+        self._whole = self._draw.columns(0, len(self.intended_ns)) if self.mode == "open" else None
+        self._blocks: OrderedDict[int, SpecColumns] = OrderedDict()
+
+    def columns(self, start: int = 0, count: int | None = None) -> SpecColumns:
+        """The specs of a range of ids as vectors; without arguments, of the whole schedule (open loop)."""
+        if count is None:
+            count = len(self.intended_ns) - start
+        return self._draw.columns(start, count)
+
+    def spec(self, id: int) -> RequestSpec:
+        """What request id asks. Open loop: 0 <= id < len(intended_ns) (else IndexError); closed: any id."""
+        columns = self._holding(id)
+        row = id - columns.start
+        cls = self.classes[int(columns.class_index[row])]
+        output, prefix = int(columns.output_tokens[row]), int(columns.prefix[row])
+        return RequestSpec(
+            id=id,
+            class_name=cls.name,
+            session=None,
+            turn=0,
+            model=self.model,
+            prompt_tokens=int(columns.prompt_tokens[row]),
+            output_tokens=None if output < 0 else output,
+            reasoning_effort=cls.reasoning_effort,
+            tool_names=cls.tool_names,
+            tool_choice=cls.tool_choice,
+            prefix_key="" if prefix < 0 else f"{cls.name}/{prefix}",
+            prefix_tokens=int(columns.prefix_tokens[row]),
+        )
+
+    def body(self, id: int) -> bytes:
+        """The JSON body of POST /v1/chat/completions for request id."""
+        return self._encoder.body(self.spec(id))
+
+    def think_time_s(self, id: int) -> float:
+        """Closed loop: how long the user of request id thinks after its answer; 0 in an open loop."""
+        think = self.plan.scenario.load.think_time_s
+        if think is None or self.mode == "open":
+            return 0.0
+        return float(think.quantile(uniforms(self.plan.seed, "think_time_s", id, 1))[0])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the workload differs from what was asked, a sentence each (open loop)."""
+        if self._whole is None:
+            return ()
+        notes = []
+        if self._whole.raised:
+            notes.append(
+                f"{self._whole.raised} prompts raised to the least that preamble, tools and prefix leave"
+            )
+        if self._whole.shortened:
+            window = self.plan.context_length_tokens
+            notes.append(
+                f"{self._whole.shortened} prompts shortened to the context window of {window:,} tokens"
+            )
+        return tuple(notes)
+
+    @property
+    def schedule_hash(self) -> str:
+        """SHA-256 (hex) of the intended starts and of the vectors of class, lengths and prefix.
+
+        Equal hashes: the same requests at the same times. A closed loop has no end and hashes its first
+        ids, its users and their think times.
+        """
+        digest = hashlib.sha256("/".join(cls.name for cls in self.classes).encode())
+        columns = self.columns(0, _HASHED_IDS) if self._whole is None else self._whole
+        for vector in (
+            self.intended_ns,
+            columns.class_index,
+            columns.prompt_tokens,
+            columns.output_tokens,
+            columns.prefix,
+            columns.prefix_tokens,
+        ):
+            digest.update(np.ascontiguousarray(vector, dtype="<i8").tobytes())
+        if self.mode == "closed":
+            think = [self.think_time_s(id) for id in range(64)]
+            digest.update(f"{self.users}/{think}".encode())
+        return digest.hexdigest()
+
+    def _holding(self, id: int) -> SpecColumns:
+        if self._whole is not None:
+            if not 0 <= id < len(self.intended_ns):
+                raise IndexError(f"request id {id} is not in 0..{len(self.intended_ns) - 1}")
+            return self._whole
+        if id < 0:
+            raise IndexError(f"request id {id} is negative")
+        number = id // _BLOCK
+        block = self._blocks.get(number)
+        if block is None:
+            block = self._blocks[number] = self._draw.columns(number * _BLOCK, _BLOCK)
+            if len(self._blocks) > _BLOCKS_KEPT:
+                self._blocks.popitem(last=False)
+        return block
+
+
+def _arrivals(
+    plan: WorkloadPlan,
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]] | None]:
+    load = plan.scenario.load
+    if plan.trace is not None:
+        starts = np.array(plan.trace.arrival_ns, dtype=np.int64)
+        kept = starts < round(plan.duration * 1e9)
+        lengths = (plan.trace.input_tokens, plan.trace.output_tokens)
+        inputs, outputs = (np.array(vector, dtype=np.int64)[kept] for vector in lengths)
+        return starts[kept], (inputs, outputs)
+    if plan.mode == "closed":
+        return np.empty(0, dtype=np.int64), None
+    rate_rps = plan.rate_rps or load.rate_rps
+    assert rate_rps is not None  # mode is open
+    process = load.process or "poisson"
+    starts = intended_starts(
+        process, rate_rps=rate_rps, duration_s=plan.duration, cv=load.cv or 1.0, seed=plan.seed
+    )
+    return starts, None
