@@ -1,0 +1,191 @@
+"""Columns: the records of a run as numpy arrays, and each metric's values by the same rules everywhere.
+
+What never came is +inf: a failed request has TTFT, TTFVT, TPOT and E2E at +inf, and so has a success whose
+token of that kind did not come. NaN = undefined, left out of percentiles: TPOT of a success with fewer than
+two tokens apart, client lag of a request that was never sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servebench.meter.record import Outcome, RequestRecord
+from servebench.results.chunk_times import ChunkTimes
+from servebench.results.slo import Goodput, Slo
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+OUTCOMES = tuple(Outcome)
+_OUTCOME_CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+
+_NUMBERS = (
+    "intended_ns", "sent_ns", "first_token_ns", "first_visible_ns", "last_token_ns", "end_ns",
+    "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens",
+    "chunks", "reasoning_chunks", "user_stamps", "coalesced",
+)  # fmt: skip
+
+
+@dataclass(eq=False)  # no slots: cached_property needs the dict
+class Columns:
+    """One row a request. numbers: the record's fields by name, None as NaN; outcome: index into OUTCOMES.
+
+    gaps_us and gap_owner: all gaps between chunks, and the row each belongs to.
+    """
+
+    numbers: dict[str, Floats]
+    outcome: NDArray[np.int8]
+    class_code: NDArray[np.int32]
+    class_names: tuple[str, ...]
+    counted: Bools  # tokens counted from chunks, not by the server's usage
+    gaps_us: NDArray[np.int32]
+    gap_owner: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, records: Sequence[RequestRecord], chunks: ChunkTimes) -> "Columns":
+        """chunks at the same positions as records."""
+        numbers = {
+            name: np.array([getattr(record, name) for record in records], dtype=np.float64)
+            for name in _NUMBERS
+        }
+        class_names = tuple(sorted({record.class_name for record in records}))
+        code = {name: number for number, name in enumerate(class_names)}
+        gaps_us, owner = chunks.gaps()
+        return cls(
+            numbers,
+            np.array([_OUTCOME_CODE[record.outcome] for record in records], dtype=np.int8),
+            np.array([code[record.class_name] for record in records], dtype=np.int32),
+            class_names,
+            np.array([record.usage_source == "counted" for record in records], dtype=bool),
+            gaps_us,
+            owner,
+        )
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def select(self, rows: Bools) -> "Columns":
+        """The rows where `rows` is True, with their gaps."""
+        new_position = np.cumsum(rows) - 1
+        of_rows = rows[self.gap_owner]
+        return Columns(
+            {name: values[rows] for name, values in self.numbers.items()},
+            self.outcome[rows],
+            self.class_code[rows],
+            self.class_names,
+            self.counted[rows],
+            self.gaps_us[of_rows],
+            new_position[self.gap_owner[of_rows]],
+        )
+
+    def of_class(self, name: str | None) -> "Columns":
+        """The rows of one class; None = all."""
+        if name is None:
+            return self
+        if name not in self.class_names:
+            return self.select(np.zeros(len(self), dtype=bool))
+        return self.select(self.class_code == self.class_names.index(name))
+
+    @cached_property
+    def ok(self) -> Bools:
+        result: Bools = self.outcome == _OUTCOME_CODE[Outcome.SUCCESS]
+        return result
+
+    def latency_s(self, metric: str) -> Floats:
+        """Values in seconds, one a request ("itl": one a gap), by the rules above."""
+        at = self.numbers
+        if metric == "itl":
+            return self.gaps_us / 1e6
+        if metric == "client_lag":
+            return (at["sent_ns"] - at["intended_ns"]) / 1e9
+        if metric == "tpot":
+            return np.where(self.ok, self._tpot_s(), np.inf)
+        end, start = {
+            "ttft": ("first_token_ns", "intended_ns"),
+            "service_ttft": ("first_token_ns", "sent_ns"),
+            "ttfvt": ("first_visible_ns", "intended_ns"),
+            "e2e": ("last_token_ns", "intended_ns"),
+        }[metric]
+        values = (at[end] - at[start]) / 1e9
+        return np.where(self.ok & ~np.isnan(values), values, np.inf)
+
+    def meets(self, slo: Slo, slos: Sequence[Slo] = (), goodput: Goodput | None = None) -> Bools:
+        """Whether each unit of an objective's sample is good, in order of the intended times.
+
+        The units are requests; gaps for itl; sent requests for client_lag; for tpot and interactivity
+        requests with two tokens apart or more, and failures. Only rows of the objective's class count.
+        """
+        rows = self.of_class(slo.class_name)
+        if slo.metric == "error_rate":
+            good = rows.ok
+        elif slo.metric == "goodput":
+            good = rows.good(slos, goodput)
+        elif slo.metric == "itl":
+            good = rows._within(slo, rows.latency_s("itl"))
+            return good[np.argsort(rows.numbers["intended_ns"][rows.gap_owner], kind="stable")]
+        else:
+            values = rows.latency_s("tpot" if slo.metric == "interactivity" else slo.metric)
+            defined = ~np.isnan(values)
+            order = np.argsort(rows.numbers["intended_ns"][defined], kind="stable")
+            return rows._within(slo, values)[defined][order]
+        return good[np.argsort(rows.numbers["intended_ns"], kind="stable")]
+
+    def good(self, slos: Sequence[Slo], goodput: Goodput | None) -> Bools:
+        """Requests that succeed and meet every limit: goodput's if given, else those of the objectives.
+
+        An undefined metric is bad.
+        """
+        good = self.ok.copy()
+        if goodput is not None:
+            for metric, limit_s in goodput.limits_s:
+                good &= self.latency_s(metric) <= limit_s  # NaN compares False: bad
+            return good
+        for slo in slos:
+            if not slo.per_request:
+                continue
+            values = self.latency_s("tpot" if slo.metric == "interactivity" else slo.metric)
+            elsewhere = np.zeros(len(self), dtype=bool)
+            if slo.class_name is not None:
+                names = np.array(self.class_names)
+                elsewhere = names[self.class_code] != slo.class_name if len(names) else elsewhere
+            good &= elsewhere | self._within(slo, values)
+        return good
+
+    def tokens(self) -> dict[str, Floats]:
+        """Disjoint token counts of each request; 0 where nobody said."""
+        prompt, cached, completion, reasoning = (
+            np.nan_to_num(self.numbers[name])
+            for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+        )
+        return {
+            "input": np.maximum(prompt - cached, 0),
+            "cached_input": cached,
+            "output": completion,
+            "reasoning": reasoning,
+        }
+
+    def _within(self, slo: Slo, values_s: Floats) -> Bools:
+        limit: Any = slo.limit
+        if slo.metric == "interactivity":
+            with np.errstate(divide="ignore"):
+                speed = 1 / values_s
+            good: Bools = speed > limit if slo.strict else speed >= limit
+            return good
+        if slo.limit_s_per_prompt_token:
+            limit = slo.limit + slo.limit_s_per_prompt_token * np.nan_to_num(self.numbers["prompt_tokens"])
+        good = values_s < limit if slo.strict else values_s <= limit
+        return good
+
+    def _tpot_s(self) -> Floats:
+        """RequestRecord.tpot_s, over all rows."""
+        at = self.numbers
+        reasoning = np.nan_to_num(at["reasoning_tokens"])
+        streamed = (at["reasoning_chunks"] > 0) & (2 * at["reasoning_chunks"] >= reasoning)
+        first = np.where(streamed, at["first_token_ns"], at["first_visible_ns"])
+        n = at["completion_tokens"] + np.where(streamed, reasoning, 0)
+        span_s = (at["last_token_ns"] - first) / 1e9
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where((n >= 2) & (span_s > 0), span_s / (n - 1), np.nan)
