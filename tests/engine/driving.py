@@ -1,0 +1,50 @@
+"""Virtual time for tests: a small tier to reason about by hand, and loops that drive a replica to the end."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from servebench.catalog.hardware import Gpu
+from servebench.catalog.load import load_catalog
+from servebench.catalog.tiers import Tier
+from servebench.engine.replica import Replica, Step
+from servebench.engine.sequence import Emission, Sequence
+
+OnStep = Callable[[Step, list[Emission]], None]
+
+
+def small_tier(*, pool_blocks: int = 40, **serving: object) -> tuple[Tier, Gpu]:
+    """Grok 4.3's shape on a chip whose memory leaves exactly this many KV blocks; no noise, no TTFT floor."""
+    catalog = load_catalog()
+    tier = catalog.tier("grok-4.3")
+    quiet: dict[str, object] = {"step_noise_cv": 0.0, "prefill_noise_cv": 0.0, "ttft_floor_s": 0.0}
+    profile = replace(tier.serving, **(quiet | serving))  # type: ignore[arg-type]  # field names given by tests
+    kv_bytes = (pool_blocks + 0.5) * profile.block_tokens * tier.shape.kv_bytes_per_token
+    memory = (tier.shape.weight_bytes + kv_bytes) / profile.gpus / 0.9 + 4e9 / 0.9
+    gpu = replace(catalog.gpu(profile.gpu_id), memory_bytes=memory)
+    return replace(tier, serving=profile), gpu
+
+
+def drive(replica: Replica, sequences: Iterable[Sequence], on_step: OnStep | None = None) -> float:
+    """Submits each sequence at its arrival and steps until nothing is left; returns the end in seconds."""
+    coming = sorted(sequences, key=lambda s: s.arrival_s)
+    now_s, i = 0.0, 0
+    while True:
+        while i < len(coming) and coming[i].arrival_s <= now_s:
+            replica.submit(coming[i])
+            i += 1
+        start_s = replica.next_start_s(now_s)
+        arrival_s = coming[i].arrival_s if i < len(coming) else None
+        if start_s is None:
+            if arrival_s is None:
+                return now_s
+            now_s = arrival_s
+            continue
+        if arrival_s is not None and arrival_s <= start_s:
+            now_s = arrival_s
+            continue
+        step = replica.start_step(start_s)
+        assert step is not None
+        emissions = replica.finish_step(step)
+        now_s = step.end_s
+        if on_step is not None:
+            on_step(step, emissions)
