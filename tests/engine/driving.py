@@ -1,5 +1,6 @@
 """Virtual time for tests: a small tier to reason about by hand, and loops that drive a replica to the end."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -24,27 +25,42 @@ def small_tier(*, pool_blocks: int = 40, **serving: object) -> tuple[Tier, Gpu]:
     return replace(tier, serving=profile), gpu
 
 
-def drive(replica: Replica, sequences: Iterable[Sequence], on_step: OnStep | None = None) -> float:
-    """Submits each sequence at its arrival and steps until nothing is left; returns the end in seconds."""
-    coming = sorted(sequences, key=lambda s: s.arrival_s)
-    now_s, i = 0.0, 0
+def drive(
+    replica: Replica,
+    sequences: Iterable[Sequence],
+    on_step: OnStep | None = None,
+    in_system: list[tuple[float, int]] | None = None,
+) -> float:
+    """Submits each sequence at its arrival, mid-step too, and steps till nothing is left; returns the end in s.
+
+    in_system is filled with (time, sequences waiting and running) after every change.
+    """
+    coming = deque(sorted(sequences, key=lambda s: s.arrival_s))
+
+    def note(at_s: float) -> None:
+        if in_system is not None:
+            in_system.append((at_s, replica.waiting_count + replica.running_count))
+
+    def submit_until(limit_s: float) -> None:
+        while coming and coming[0].arrival_s <= limit_s:
+            sequence = coming.popleft()
+            replica.submit(sequence)
+            note(sequence.arrival_s)
+
+    now_s = 0.0
     while True:
-        while i < len(coming) and coming[i].arrival_s <= now_s:
-            replica.submit(coming[i])
-            i += 1
         start_s = replica.next_start_s(now_s)
-        arrival_s = coming[i].arrival_s if i < len(coming) else None
+        if coming and (start_s is None or coming[0].arrival_s <= start_s):
+            now_s = max(now_s, coming[0].arrival_s)
+            submit_until(now_s)
+            continue
         if start_s is None:
-            if arrival_s is None:
-                return now_s
-            now_s = arrival_s
-            continue
-        if arrival_s is not None and arrival_s <= start_s:
-            now_s = arrival_s
-            continue
+            return now_s
         step = replica.start_step(start_s)
         assert step is not None
+        submit_until(step.end_s)
         emissions = replica.finish_step(step)
         now_s = step.end_s
+        note(now_s)
         if on_step is not None:
             on_step(step, emissions)

@@ -1,0 +1,41 @@
+"""Counter-based draws: independent of order, uniform, and as skewed as asked."""
+
+import numpy as np
+import pytest
+
+from servebench.engine.noise import Acceptance, Lognormal, uniform
+
+
+def test_uniform_is_uniform_and_uncorrelated_over_counters_and_seeds() -> None:
+    by_counter = np.array([uniform(1, i) for i in range(20_000)])
+    by_seed = np.array([uniform(i, 1) for i in range(20_000)])
+    for draws in (by_counter, by_seed):
+        counts, _ = np.histogram(draws, bins=20, range=(0, 1))
+        assert ((counts - 1_000) ** 2 / 1_000).sum() < 43.8  # chi-square, 19 degrees, 0.1 %
+        assert abs(np.corrcoef(draws[1:], draws[:-1])[0, 1]) < 0.025
+    assert abs(np.corrcoef(by_counter, by_seed)[0, 1]) < 0.025
+    streams = np.array([[uniform(4, i, s) for i in range(5_000)] for s in (1, 2, 3)])
+    assert np.abs(np.corrcoef(streams) - np.eye(3)).max() < 0.05
+
+
+@pytest.mark.parametrize("cv", [0.0, 0.05, 0.2])
+def test_lognormal_has_mean_one_and_its_cv(cv: float) -> None:
+    draw = Lognormal(cv, seed=3, stream=1)
+    factors = np.array([draw.factor(i) for i in range(20_000)])
+    assert factors.mean() == pytest.approx(1, abs=0.006)
+    assert factors.std() == pytest.approx(cv, rel=0.03, abs=1e-12)
+    assert draw.factor(777) == factors[777]
+
+
+@pytest.mark.parametrize(("drafts", "mean"), [(1, 1.6), (3, 1.0), (3, 2.5), (3, 4.0), (7, 3.1)])
+def test_acceptance_has_its_mean_and_range(drafts: int, mean: float) -> None:
+    acceptance = Acceptance(drafts=drafts, mean=mean, seed=9)
+    draws = np.array([acceptance.tokens(step, sequence) for step in range(500) for sequence in range(30)])
+    assert draws.min() >= 1
+    assert draws.max() <= drafts + 1
+    assert draws.mean() == pytest.approx(mean, rel=0.02)
+
+
+def test_impossible_acceptance_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 1 and 3"):
+        Acceptance(drafts=2, mean=3.5, seed=0)

@@ -1,0 +1,262 @@
+"""What must hold whatever is asked of a replica: every token comes once, blocks conserve, nobody starves."""
+
+from collections import Counter, defaultdict
+from statistics import fmean
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servebench.engine.replica import Replica, Step
+from servebench.engine.router import ROUTERS
+from servebench.engine.sequence import Emission, Sequence, SequenceDoesNotFitError, State
+from tests.engine.driving import drive, small_tier
+
+ask = st.tuples(
+    st.floats(0, 2), st.integers(1, 1_500), st.integers(1, 900), st.integers(0, 2), st.integers(0, 12)
+)
+
+
+def sequences_of(asks: list[tuple[float, int, int, int, int]]) -> list[Sequence]:
+    """Sequences whose prompts begin with one of three texts, of which each shares some blocks."""
+    made = []
+    for i, (arrival_s, prompt, output, family, shared) in enumerate(asks):
+        whole = prompt // 64
+        keys = tuple(family * 1_000 + k if k < shared else 1_000_000 + i * 1_000 + k for k in range(whole))
+        made.append(Sequence(i, arrival_s, prompt, output, keys))
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    asks=st.lists(ask, min_size=1, max_size=25),
+    drafts=st.sampled_from([(0, 1.0), (3, 2.2)]),
+    max_num_seqs=st.integers(1, 12),
+    batched=st.sampled_from([64, 512]),
+)
+def test_tokens_and_blocks_conserve_and_all_finish(
+    asks: list[tuple[float, int, int, int, int]],
+    drafts: tuple[int, float],
+    max_num_seqs: int,
+    batched: int,
+) -> None:
+    tier, gpu = small_tier(
+        draft_tokens=drafts[0],
+        accepted_tokens=drafts[1],
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=batched,
+    )
+    replica = Replica(tier, gpu, seed=3)
+    sequences = sequences_of(asks)
+    got: Counter[int] = Counter()
+    firsts: Counter[int] = Counter()
+    finishes: Counter[int] = Counter()
+
+    def check(step: Step, emissions: list[Emission]) -> None:
+        for sequence, tokens, first, finished in emissions:
+            got[sequence.id] += tokens
+            firsts[sequence.id] += first
+            finishes[sequence.id] += finished
+            assert 1 <= tokens <= drafts[0] + 1
+            assert sequence.generated == got[sequence.id]
+        live = [s for s in sequences if s.state in (State.PREFILLING, State.DECODING)]
+        cache = replica.cache
+        shared = {key for s in live for key in s.block_keys[: s.held_keys]}
+        private = sum(s.private_blocks for s in live)
+        assert len(shared) == cache.shared_blocks
+        assert private + cache.shared_blocks + cache.idle_blocks + cache.free_blocks == cache.total_blocks
+        assert step.batch.context_tokens >= len(step.batch.decoding)
+        work = len(step.batch.decoding) * (1 + drafts[0]) + step.batch.prefill_tokens
+        assert work <= batched
+        assert len(live) == replica.running_count <= max_num_seqs
+
+    drive(replica, sequences, check)
+    assert {s.state for s in sequences} == {State.FINISHED}
+    assert [got[s.id] for s in sequences] == [s.output_tokens for s in sequences]
+    assert all(firsts[s.id] == finishes[s.id] == 1 for s in sequences)
+    assert replica.generated_tokens == sum(s.output_tokens for s in sequences)
+    assert replica.cache.used_blocks == 0
+    assert replica.waiting_count == replica.running_count == 0
+    computed = sum(s.prompt_tokens - s.cached_tokens for s in sequences)
+    assert replica.prompt_tokens >= computed
+    if not replica.preemptions:
+        assert replica.prompt_tokens == computed
+    for s in sequences:
+        assert s.admitted_s is not None
+        assert s.first_token_s is not None
+        assert s.finished_s is not None
+        assert s.arrival_s <= s.admitted_s < s.first_token_s <= s.finished_s
+
+
+def test_preemption_recomputes_the_last_admitted_and_the_first_goes_on() -> None:
+    tier, gpu = small_tier(pool_blocks=20)
+    replica = Replica(tier, gpu)
+    sequences = [Sequence(i, 0.0, 300, 600) for i in range(3)]  # 3 x 15 blocks in 20
+    drive(replica, sequences)
+    assert replica.preemptions == sum(s.preemptions for s in sequences) > 0
+    assert sequences[0].preemptions == 0
+    finished = [s.finished_s for s in sequences]
+    assert finished == sorted(t for t in finished if t is not None)
+    assert replica.prompt_tokens > 900  # recomputed tokens are work
+
+
+def test_context_sum_is_exact() -> None:
+    tier, gpu = small_tier()
+    replica = Replica(tier, gpu)
+    seen = []
+
+    def check(step: Step, _: list[Emission]) -> None:
+        seen.append((len(step.batch.decoding), step.batch.context_tokens))
+
+    drive(replica, [Sequence(0, 0.0, 100, 4), Sequence(1, 0.0, 50, 2)], check)
+    assert seen == [(0, 0), (2, 101 + 51), (1, 102), (1, 103)]
+
+
+def test_what_can_never_fit_is_refused_at_the_door() -> None:
+    tier, gpu = small_tier(pool_blocks=10)
+    replica = Replica(tier, gpu)
+    replica.submit(Sequence(0, 0.0, 600, 40))
+    with pytest.raises(SequenceDoesNotFitError, match="KV pool of 640"):
+        replica.submit(Sequence(1, 0.0, 600, 41))
+    with pytest.raises(SequenceDoesNotFitError, match="context window"):
+        replica.submit(Sequence(2, 0.0, tier.context_length_tokens, 1))
+    with pytest.raises(ValueError, match="before"):
+        replica.submit(Sequence(0, 0.0, 10, 10))
+    with pytest.raises(ValueError, match="at least 1"):
+        Sequence(3, 0.0, 0, 1)
+    assert replica.waiting_count == 1
+
+
+def test_a_sequence_that_fills_the_pool_ends_with_drafts_too() -> None:
+    tier, gpu = small_tier(pool_blocks=10, draft_tokens=5, accepted_tokens=1.5)
+    replica = Replica(tier, gpu)
+    alone = Sequence(0, 0.0, 320, 320)
+    drive(replica, [alone])
+    assert (alone.generated, alone.preemptions) == (320, 0)
+
+
+def test_the_host_floor_delays_the_first_schedule() -> None:
+    tier, gpu = small_tier(ttft_floor_s=0.1)
+    replica = Replica(tier, gpu)
+    sequence = Sequence(0, 5.0, 100, 2)
+    assert replica.next_start_s(5.0) is None
+    replica.submit(sequence)
+    assert replica.next_start_s(5.0) == pytest.approx(5.1)
+    assert replica.start_step(5.05) is None
+    step = replica.start_step(5.1)
+    assert step is not None
+    assert replica.finish_step(step)[0].first
+    assert sequence.first_token_s == step.end_s > 5.1
+
+
+def test_one_step_in_flight() -> None:
+    tier, gpu = small_tier()
+    replica = Replica(tier, gpu)
+    replica.submit(Sequence(0, 0.0, 10, 3))
+    step = replica.start_step(0.0)
+    assert step is not None
+    with pytest.raises(RuntimeError, match="in flight"):
+        replica.start_step(1.0)
+    replica.finish_step(step)
+    with pytest.raises(RuntimeError, match="not the one"):
+        replica.finish_step(step)
+
+
+@settings(max_examples=40, deadline=None)
+@given(asks=st.lists(ask, min_size=2, max_size=15), cancel_at=st.integers(0, 40), data=st.data())
+def test_cancelling_at_any_moment_frees_the_blocks(
+    asks: list[tuple[float, int, int, int, int]], cancel_at: int, data: st.DataObject
+) -> None:
+    tier, gpu = small_tier(max_num_seqs=6)
+    replica = Replica(tier, gpu)
+    sequences = sequences_of([(0.0, *rest) for _, *rest in asks])  # type: ignore[misc]  # arrival replaced
+    for sequence in sequences:
+        replica.submit(sequence)
+    victims = data.draw(st.sets(st.sampled_from(range(len(sequences))), min_size=1))
+    now_s, steps, after_cancel = 0.0, 0, Counter[int]()
+    while (start_s := replica.next_start_s(now_s)) is not None:
+        step = replica.start_step(start_s)
+        assert step is not None
+        if steps == cancel_at:
+            for victim in victims:
+                was_live = sequences[victim].state is not State.FINISHED
+                assert replica.cancel(victim) == was_live
+                assert not replica.cancel(victim)
+        for emission in replica.finish_step(step):
+            if steps >= cancel_at:
+                after_cancel[emission.sequence.id] += 1
+        now_s, steps = step.end_s, steps + 1
+    if steps > cancel_at:
+        assert not victims & after_cancel.keys()
+    assert replica.cache.used_blocks == 0
+    ended = {State.FINISHED, State.CANCELLED}
+    assert {s.state for s in sequences} <= ended
+    assert all(s.state is State.FINISHED for s in sequences if s.id not in victims)
+
+
+def test_the_prefix_cache_shortens_the_second_prompt() -> None:
+    tier, gpu = small_tier(pool_blocks=400)
+    replica = Replica(tier, gpu)
+    keys = tuple(range(300))
+    cold, warm = Sequence(0, 0.0, 19_200, 2, keys), Sequence(1, 60.0, 19_200, 2, keys)
+    drive(replica, [cold, warm])
+    assert (cold.cached_tokens, warm.cached_tokens) == (0, 299 * 64)
+    assert replica.prefix_hit_tokens / replica.prefix_query_tokens == pytest.approx(299 / 600)
+    assert cold.first_token_s is not None
+    assert warm.first_token_s is not None
+    assert warm.first_token_s - 60.0 < cold.first_token_s / 3
+
+
+def test_more_load_is_slower_in_the_mean() -> None:
+    tier, gpu = small_tier(pool_blocks=2_000, max_num_seqs=32)
+    generator = np.random.default_rng(11)
+    gaps = generator.exponential(size=1_500)
+    prompts = generator.integers(50, 2_000, 1_500)
+    outputs = generator.integers(20, 200, 1_500)
+    ttft = defaultdict(float)
+    for rate_rps in (5, 20, 40, 60):
+        arrivals = np.cumsum(gaps) / rate_rps
+        sequences = [
+            Sequence(i, float(t), int(p), int(o))
+            for i, (t, p, o) in enumerate(zip(arrivals, prompts, outputs, strict=True))
+        ]
+        drive(Replica(tier, gpu), sequences)
+        ttft[rate_rps] = fmean((s.first_token_s or 0.0) - s.arrival_s for s in sequences)
+    assert list(ttft.values()) == sorted(ttft.values())
+    assert ttft[60] > 2 * ttft[5]
+
+
+def test_noise_is_of_mean_one_and_belongs_to_the_step_not_to_the_clock() -> None:
+    tier, gpu = small_tier(step_noise_cv=0.05, prefill_noise_cv=0.15)
+
+    def durations(offset_s: float) -> list[float]:
+        lasted = []
+        replica = Replica(tier, gpu, seed=5)
+        drive(
+            replica,
+            [Sequence(0, offset_s, 100, 2_000)],
+            lambda step, _: lasted.append(step.decode_s + step.prefill_s),
+        )
+        return lasted
+
+    early, late = durations(0.0), durations(1_234.5)
+    assert early == late
+    model = Replica(tier, gpu).model
+    ratio = [s / model.step(1, 101 + i).total_s for i, s in enumerate(early[1:])]
+    assert np.mean(ratio) == pytest.approx(1, abs=0.005)
+    assert np.std(ratio) == pytest.approx(0.05, rel=0.1)
+
+
+def test_routers_spread_the_load() -> None:
+    tier, gpu = small_tier()
+    for name, make in ROUTERS.items():
+        replicas = [Replica(tier, gpu, seed=i) for i in range(3)]
+        choose = make()
+        for i in range(30):
+            replicas[choose(replicas)].submit(Sequence(i, 0.0, 10, 10))
+        assert [r.waiting_count for r in replicas] == [10, 10, 10], name
+    lopsided = [Replica(tier, gpu, seed=i) for i in range(3)]
+    lopsided[0].submit(Sequence(0, 0.0, 10, 10))
+    lopsided[2].submit(Sequence(1, 0.0, 10, 10))
+    assert ROUTERS["least-loaded"]()(lopsided) == 1
