@@ -53,7 +53,7 @@ def read_yaml(text: str, place: str) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UsageError(f"{place}{where}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{place}: must be a mapping with name, load and classes, got {_shown(raw)}")
@@ -66,6 +66,8 @@ def validation_lines(error: ValidationError, keys: Mapping[str, Sequence[str]]) 
         loc = detail["loc"]
         if loc and loc[-1] in ("str", "dict[str,any]"):
             continue  # a tool that is neither: the check of tools says it in one line
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # counts the right entries of a list that has wrong ones
         cause = detail.get("ctx", {}).get("error")
         problems = (
             cause.problems if isinstance(cause, InconsistentError) else (("", _sentence(detail, keys)),)
