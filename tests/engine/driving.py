@@ -31,7 +31,7 @@ def drive(
     on_step: OnStep | None = None,
     in_system: list[tuple[float, int]] | None = None,
 ) -> float:
-    """Submits each sequence at its arrival, mid-step too, and steps till nothing is left; returns the end in s.
+    """Submits each sequence at its arrival, mid-step too, and steps till none is left; returns the end (s).
 
     in_system is filled with (time, sequences waiting and running) after every change.
     """
