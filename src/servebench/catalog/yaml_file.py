@@ -1,7 +1,6 @@
-"""Reads one YAML file of the catalog. All that is wrong with it comes out as one UsageError."""
+"""Parses one YAML file of the catalog. All that is wrong with it comes out as one UsageError."""
 
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -37,42 +36,40 @@ class Head(Row):
     default: str | None = None
 
 
-def read_catalog_file(path: Path, body: type[M]) -> M:
-    """The file's rows, validated against `body`, each number with its source.
+def parse_catalog_file(name: str, text: str, body: type[M]) -> M:
+    """The rows of the file's text, validated against `body`, each number with its source.
 
-    Raises UsageError with every problem found: unreadable file, bad YAML, wrong or missing keys and values.
+    Raises UsageError with every problem found: bad YAML, wrong or missing keys and values.
     """
-    data = read_mapping(path)
+    data = parse_mapping(name, text)
     head_data = {key: data.pop(key) for key in ("sources", "default") if key in data}
     problems: list[str] = []
     sources: dict[str, Source] = {}
     try:
         head = Head.model_validate(head_data)
-        sources = {name: row.to_source() for name, row in head.sources.items()}
+        sources = {key: row.to_source() for key, row in head.sources.items()}
         if head.default is not None and head.default not in sources:
-            problems.append(f"{path.name}: default: names no source of this file: {head.default}")
+            problems.append(f"{name}: default: names no source of this file: {head.default}")
     except ValidationError as error:
-        problems += sentences(path.name, error)
+        problems += sentences(name, error)
     context = {"sources": sources, "default": head_data.get("default")}
     try:
         rows = body.model_validate(data, context=context)
     except ValidationError as error:
-        raise UsageError(*problems, *sentences(path.name, error)) from None
+        raise UsageError(*problems, *sentences(name, error)) from None
     if problems:
         raise UsageError(*problems)
     return rows
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The file's top-level mapping; UsageError where it cannot be read or is none."""
+def parse_mapping(name: str, text: str) -> dict[str, Any]:
+    """The text's top-level mapping; UsageError where there is none."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
+        data = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
-        raise UsageError(f"{path.name}: is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{name}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise UsageError(f"{path.name}: must be a mapping of keys to values")
+        raise UsageError(f"{name}: must be a mapping of keys to values")
     return data
 
 

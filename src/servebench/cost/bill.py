@@ -1,6 +1,6 @@
 """The API bill of one request, in integer ticks (1 USD = 10^10), by xAI's rules; usage.py reads the counts.
 
-    ticks = (prompt - cached) in + cached c + (completion + reasoning) out, all times 2 when served at priority,
+    ticks = ((prompt - cached) in + cached c + (completion + reasoning) out) * (2 if served at priority)
             + tool fees
 
 The rates are the long-context ones for every token once the prompt (cached included) reaches the threshold.
@@ -20,9 +20,9 @@ class BillError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts in Chat Completions' terms: cached is a part of prompt, reasoning stands beside completion.
+    """Token counts in Chat Completions' terms: cached is part of prompt, reasoning stands beside completion.
 
-    tool_calls: server-side tool calls by the name that the price sheet has them under. service_tier is what the
+    tool_calls: server-side tool calls by the name the price sheet has them under. service_tier is what the
     response said, not what was asked. Raises BillError on counts that cannot be.
     """
 

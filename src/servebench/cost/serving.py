@@ -14,7 +14,7 @@ MTOK_PER_H = Decimal("0.0036")  # of one token per second
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """A traffic mix: r input tokens (cached too) for each output token; h of the input comes from the cache."""
+    """A traffic mix: r input tokens (cached too) to an output token; share h of the input is cached."""
 
     in_out_ratio: float  # r
     cache_hit_share: float  # h
@@ -43,7 +43,7 @@ def blend(rates: Rates, mix: Mix) -> Decimal:
 
 
 def usd_per_mtok(*, usd_per_h: Decimal, tokens_per_s: float, utilisation: float = 1.0) -> Decimal:
-    """Cost of a million tokens on hardware at usd_per_h that does tokens_per_s while busy, busy for that share."""
+    """Cost of a million tokens on hardware that does tokens_per_s while busy, busy for that share of time."""
     _positive(tokens_per_s=tokens_per_s)
     _share(utilisation)
     return usd_per_h / (_exact(tokens_per_s) * _exact(utilisation) * MTOK_PER_H)
@@ -52,7 +52,7 @@ def usd_per_mtok(*, usd_per_h: Decimal, tokens_per_s: float, utilisation: float 
 def break_even_utilisation(
     *, usd_per_gpu_h: Decimal, blend_usd_per_mtok: Decimal, tokens_per_s_per_gpu: float
 ) -> Decimal:
-    """u* = $/GPU-h / (blend * tokens/s/GPU * 0.0036): above it a GPU earns its hour. Over 1: it never does."""
+    """u* = $/GPU-h / (blend * tokens/s/GPU * 0.0036): above it a GPU earns its hour; over 1 it never does."""
     _positive(blend_usd_per_mtok=blend_usd_per_mtok, tokens_per_s_per_gpu=tokens_per_s_per_gpu)
     return usd_per_gpu_h / (blend_usd_per_mtok * _exact(tokens_per_s_per_gpu) * MTOK_PER_H)
 
@@ -60,7 +60,7 @@ def break_even_utilisation(
 def break_even_rates(
     *, usd_per_h: Decimal, utilisation: float, tokens_per_s: float, mix: Mix, proportions: Rates
 ) -> Rates:
-    """The rates, in the given proportions to each other, at which the mix's revenue pays for a replica's hour.
+    """The rates, in the given proportions to each other, at which the mix pays for a replica's hour.
 
     usd_per_h: the whole replica. tokens_per_s: its input + output at the SLO point, while busy. Each rate is
     rounded up to a whole tick, so revenue is never below cost, and above it by less than one tick per token.
@@ -87,7 +87,7 @@ def margin(*, cost: Decimal, price: Decimal) -> Decimal:
 
 
 def kwh_per_mtok(*, kw: float, tokens_per_s: float, pue: float = 1.0) -> float:
-    """kW_IT * PUE / (tokens/s * 0.0036), of one GPU or of a replica. All-in kW has the PUE inside: leave it 1."""
+    """kW_IT * PUE / (tokens/s * 0.0036), of one GPU or of a replica. All-in kW has PUE inside: leave it 1."""
     _positive(tokens_per_s=tokens_per_s)
     if pue < 1:
         raise ValueError(f"a PUE is at least 1, not {pue}")

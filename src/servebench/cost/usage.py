@@ -1,7 +1,7 @@
 """Reads usage out of a response's JSON, in the two dialects, into Chat Completions' terms.
 
-Chat Completions: xAI's completion_tokens excludes reasoning (total = prompt + completion + reasoning); OpenAI's
-includes it. total_tokens tells which. Responses: output_tokens includes reasoning, always.
+Chat Completions: xAI's completion_tokens excludes reasoning (total = prompt + completion + reasoning);
+OpenAI's includes it. total_tokens tells which. Responses: output_tokens includes reasoning, always.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,262 @@
+"""`servebench tiers [TIER]`: the tiers of the catalog; of one tier, every number with kind, source and date.
+
+A MODELLED value is marked so wherever it stands, with its band. The speed of a tier without a published one
+is the step-time model's; its band is the root of squares of what each banded number does alone (in logs).
+"""
+
+import json
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import click
+
+from servebench.catalog.hardware import Gpu
+from servebench.catalog.load import Catalog, load_catalog
+from servebench.catalog.provenance import Kind, Source
+from servebench.catalog.tiers import OperatingPoint, ReferenceModel, Tier
+
+# where a speed is stated for a tier that no published figure ties to a point
+DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS = 32, 64_000
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Output tokens/s of one user in a batch whose sequences all have this context."""
+
+    point: OperatingPoint
+    source: Source
+
+
+@click.command(name="tiers")
+@click.argument("tier", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(tier: str | None, as_json: bool) -> None:
+    """The model tiers of the catalog, each number with its source; TIER: every number of that tier."""
+    catalog = load_catalog()
+    tiers = list(catalog.tiers.values()) if tier is None else [catalog.tier(tier)]
+    if as_json:
+        click.echo(json.dumps(to_json(catalog, tiers, whole=tier is None), indent=2))
+    elif tier is None:
+        _print_all(catalog)
+    else:
+        _print_one(tiers[0], catalog.gpu(tiers[0].serving.gpu_id))
+
+
+def speed_of(tier: Tier, gpu: Gpu) -> Speed:
+    """The published operating point, else the model's speed at 32 sequences of 64k with its band."""
+    if tier.operating_point is not None:
+        return Speed(tier.operating_point, tier.sources["operating_point"])
+    speed = _modelled_speed(tier, gpu)
+    low, high = _band(tier, gpu, speed)
+    point = OperatingPoint(DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS, speed)
+    date = max(source.date for source in tier.sources.values())
+    return Speed(point, Source(Kind.MODELLED, "servebench's step-time model", date, low, high))
+
+
+def _modelled_speed(tier: Tier, gpu: Gpu) -> float:
+    from servebench.engine.step_time import StepTimeModel
+
+    model = StepTimeModel(tier.shape, tier.serving, gpu)
+    return model.tokens_per_s_per_user(DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS)
+
+
+def _band(tier: Tier, gpu: Gpu, speed: float) -> tuple[float, float]:
+    """Each banded number goes alone to both of its ends; the faster and the slower effects add in squares."""
+    from servebench.catalog.variants import SERVING_FIELDS, SHAPE_FIELDS, with_value
+
+    faster = slower = 0.0
+    # P_ne and k follow P_act
+    for name in sorted((SERVING_FIELDS | SHAPE_FIELDS) - {"params_non_expert", "experts_active"}):
+        source = tier.sources.get(name)
+        ends = () if source is None else (source.low, source.high)
+        changes = [
+            math.log(_modelled_speed(with_value(tier, name, end), gpu) / speed)
+            for end in ends
+            if end is not None
+        ]
+        faster += max((0.0, *changes)) ** 2
+        slower += min((0.0, *changes)) ** 2
+    return speed * math.exp(-math.sqrt(slower)), speed * math.exp(math.sqrt(faster))
+
+
+def numbers(tier: Tier) -> dict[str, tuple[Any, Source]]:
+    """Every sourced value of the tier by the name of its source key, in the order of the definitions."""
+    found: dict[str, tuple[Any, Source]] = {}
+    for part in (tier, tier.shape, tier.serving):
+        for field in fields(part):
+            if field.name in tier.sources and field.name != "operating_point":
+                found[field.name] = (getattr(part, field.name), tier.sources[field.name])
+    for effort, median in tier.reasoning_tokens.items():
+        key = f"reasoning_tokens.{effort}"
+        found[key] = (median, tier.sources[key])
+    return found
+
+
+def to_json(catalog: Catalog, tiers: list[Tier], *, whole: bool) -> dict[str, Any]:
+    """{"tiers": [...]}, and of the whole catalog its reference sizes, GPUs and clusters as well."""
+    answer: dict[str, Any] = {"tiers": [_tier_json(t, catalog.gpu(t.serving.gpu_id)) for t in tiers]}
+    if whole:
+        answer["references"] = [
+            {
+                "id": ref.id,
+                "name": ref.name,
+                "maker": ref.maker,
+                "params_total_low": ref.params_total_low,
+                "params_total_high": ref.params_total_high,
+                "note": ref.note,
+                "sources": {key: _source_json(source) for key, source in ref.sources.items()},
+            }
+            for ref in catalog.references.values()
+        ]
+        answer["clusters"] = [
+            {
+                "id": cluster.id,
+                "name": cluster.name,
+                "gpus": cluster.gpus,
+                "gpu_ids": list(cluster.gpu_ids),
+                "megawatts": cluster.megawatts,
+                "pue": cluster.pue,
+                "sources": {key: _source_json(source) for key, source in cluster.sources.items()},
+            }
+            for cluster in catalog.clusters.values()
+        ]
+    return answer
+
+
+def _tier_json(tier: Tier, gpu: Gpu) -> dict[str, Any]:
+    speed = speed_of(tier, gpu)
+    return {
+        "id": tier.id,
+        "name": tier.name,
+        "aliases": list(tier.aliases),
+        "status": tier.status,
+        "default_reasoning_effort": tier.default_reasoning_effort,
+        "gpu_id": tier.serving.gpu_id,
+        "communication": tier.serving.communication,
+        "weight_bytes": {"value": tier.shape.weight_bytes, **_source_json(_weights_source(tier))},
+        "solved": tier.solved,
+        "speed": {
+            "tokens_per_s_per_user": speed.point.tokens_per_s,
+            "batch": speed.point.batch,
+            "context_tokens": speed.point.context_tokens,
+            **_source_json(speed.source),
+        },
+        "values": {
+            name: {"value": value, **_source_json(source)} for name, (value, source) in numbers(tier).items()
+        },
+    }
+
+
+def _source_json(source: Source) -> dict[str, Any]:
+    return {field.name: getattr(source, field.name) for field in fields(source)}
+
+
+def _print_all(catalog: Catalog) -> None:
+    from rich.table import Table
+
+    from servebench.cli.tables import console
+
+    table = Table(title="Model tiers", caption="MODELLED: nobody has published it; its band follows it.")
+    for heading in (
+        "Tier",
+        "Status",
+        "Parameters",
+        "Active",
+        "Context",
+        "Replica",
+        "Weights",
+        "Speed per user",
+    ):
+        table.add_column(heading)
+    for tier in catalog.tiers.values():
+        gpu = catalog.gpu(tier.serving.gpu_id)
+        speed = speed_of(tier, gpu)
+        table.add_row(
+            tier.id,
+            tier.status,
+            _marked(tier.shape.params_total, tier.sources["params_total"], "{:.3g} T", 1e12),
+            _marked(tier.shape.params_active, tier.sources["params_active"], "{:.3g} B", 1e9),
+            _marked(tier.context_length_tokens, tier.sources["context_length_tokens"], "{:,.0f}", 1),
+            f"{tier.serving.gpus} x {gpu.name}\n{tier.sources['gpus'].kind}",
+            _marked(tier.shape.weight_bytes, _weights_source(tier), "{:,.0f} GB", 1e9),
+            _marked(speed.point.tokens_per_s, speed.source, "{:.0f} tok/s", 1)
+            + f"\nat {speed.point.batch} x {speed.point.context_tokens // 1000}k",
+        )
+    out = console()
+    out.print(table)
+    for ref in catalog.references.values():
+        if ref.params_total_low is not None:
+            out.print(_reference_line(ref), style="dim")
+    for cluster in catalog.clusters.values():
+        chips = "/".join(catalog.gpu(gpu_id).name for gpu_id in cluster.gpu_ids)
+        out.print(
+            f"Cluster {cluster.name}: {cluster.gpus:,}+ {chips}, {cluster.megawatts:g} MW,"
+            f" PUE < {cluster.pue:g} ({cluster.sources['gpus'].kind}, {cluster.sources['gpus'].date})",
+            style="dim",
+        )
+    out.print("`servebench tiers TIER` shows every number with its source.", style="dim")
+
+
+def _weights_source(tier: Tier) -> Source:
+    """Weight bytes follow from the split of the parameters, and so from params_active and its band."""
+    from servebench.catalog.variants import with_value
+
+    active = tier.sources["params_active"]
+    ends = [
+        with_value(tier, "params_active", end).shape.weight_bytes
+        for end in (active.low, active.high)
+        if end is not None
+    ]
+    kind = Kind.MODELLED if active.kind is Kind.MODELLED else Kind.DERIVED
+    low, high = (min(ends), max(ends)) if len(ends) == 2 else (None, None)
+    return Source(kind, "P_ne wb_ne + P_exp wb_e", active.date, low, high)
+
+
+def _reference_line(ref: ReferenceModel) -> str:
+    assert ref.params_total_low is not None
+    assert ref.params_total_high is not None
+    low, high = ref.params_total_low / 1e12, ref.params_total_high / 1e12
+    size = f"{low:g} T" if low == high else f"{low:g}-{high:g} T"
+    source = ref.sources["params_total_low"]
+    return f"Reference size {ref.name} ({ref.maker}): {size}, {source.note or source.kind}; {source.source}"
+
+
+def _marked(value: float, source: Source, form: str, unit: float) -> str:
+    """The value, then its kind; a MODELLED one with its band."""
+    text = form.format(value / unit)
+    if source.kind is not Kind.MODELLED:
+        return f"{text}\n{source.kind}"
+    if source.low is None or source.high is None:
+        return f"{text}\nMODELLED"
+    number = form.split(" ")[0]
+    return f"{text}\nMODELLED {number.format(source.low / unit)}-{number.format(source.high / unit)}"
+
+
+def _number(value: float) -> str:
+    """Integers in full, and whole numbers up to ten million; the rest to six digits."""
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e7):
+        return f"{int(value):,}"
+    return f"{value:.6g}"
+
+
+def _print_one(tier: Tier, gpu: Gpu) -> None:
+    from rich.table import Table
+
+    from servebench.cli.tables import console
+
+    speed = speed_of(tier, gpu)
+    table = Table(
+        title=f"{tier.name} ({tier.id}), {tier.status}, on {tier.serving.gpus} x {gpu.name}",
+        caption=f"solved by calibration: {tier.solved}" if tier.solved else None,
+    )
+    for heading in ("Number", "Value", "Low - high", "Kind", "Date", "Source"):
+        table.add_column(heading, overflow="fold")
+    at = f"speed at {speed.point.batch} x {speed.point.context_tokens // 1000}k, tokens/s per user"
+    for name, (value, source) in {at: (speed.point.tokens_per_s, speed.source), **numbers(tier)}.items():
+        low, high = source.low, source.high
+        band = f"{_number(low)} - {_number(high)}" if low is not None and high is not None else ""
+        said = f"{source.source} ({source.note})" if source.note else source.source
+        style = "yellow" if source.kind is Kind.MODELLED else ""
+        table.add_row(name, _number(value), band, source.kind, source.date, said, style=style)
+    console().print(table)
