@@ -1,0 +1,111 @@
+"""Answer: what the mock will say, decided whole before the first token, from the request's digest alone.
+
+The same request to a server with the same seed gives the same tokens, streamed or not.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import log
+from random import Random
+
+import orjson
+
+from mock_server.chat_request import ChatRequest, Tool
+from mock_server.choices import REASONING_SIGMA, SECOND_CALL_SHARE
+from mock_server.refusals import invalid_argument
+from mock_server.schema_value import schema_value
+from mock_server.tokens import Text, Words, lognormal_tokens, pieces_of, token_count
+from servebench.catalog.tiers import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: str  # JSON text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """reasoning_tokens first, then visible_tokens: of `text`, or of the tool calls, which arrive whole."""
+
+    reasoning_tokens: int
+    visible_tokens: int
+    finish_reason: str
+    reasoning: Words
+    text: Text
+    tool_calls: tuple[ToolCall, ...]
+
+    @property
+    def total_tokens(self) -> int:
+        return self.reasoning_tokens + self.visible_tokens
+
+
+def request_digest(chat: ChatRequest, prompt: bytes, *, seed: int) -> bytes:
+    """32 bytes from all that shapes the answer: prompt, settings, the request's seed and the server's."""
+    settings = (
+        chat.model, chat.max_visible_tokens, chat.reasoning_effort, chat.tool_choice,
+        chat.parallel_tool_calls, chat.schema, chat.seed, seed,
+    )  # fmt: skip
+    digest = blake2b(orjson.dumps(settings), digest_size=32)
+    digest.update(prompt)
+    return digest.digest()
+
+
+def decide(chat: ChatRequest, tier: Tier, digest: bytes, *, room_tokens: int) -> Answer:
+    """The answer. room_tokens: what the context leaves, >= 1. Raises RefusalError for an unknown effort."""
+    uniforms = [(int.from_bytes(digest[i : i + 6], "big") + 0.5) / 2**48 for i in (0, 6, 12)]
+    offset = int.from_bytes(digest[18:20], "big")
+    reasoning = min(_reasoning_tokens(chat, tier, uniforms[0]), room_tokens - 1)
+    room = room_tokens - reasoning
+    thoughts = Words(offset)
+    if _calls_a_tool(chat):
+        calls = _tool_calls(chat, Random(digest), twice=uniforms[2] < SECOND_CALL_SHARE)
+        size = sum(len(call.name) + len(call.arguments.encode()) for call in calls)
+        tokens = min(room, token_count(size, tier.bytes_per_token))
+        return Answer(reasoning, tokens, "tool_calls", thoughts, Words(0), calls)
+    limit = min(room, chat.max_visible_tokens or tier.default_max_output_tokens)
+    if chat.schema is not None:
+        document = orjson.dumps(schema_value(chat.schema, Random(digest))).decode()
+        pieces = pieces_of(document, tier.bytes_per_token)
+        tokens = min(limit, len(pieces.pieces))
+        return Answer(reasoning, tokens, _finish(tokens, len(pieces.pieces)), thoughts, pieces, ())
+    wanted = limit
+    if chat.max_visible_tokens is None:
+        wanted = lognormal_tokens(uniforms[1], mu=tier.output_tokens_mu, sigma=tier.output_tokens_sigma)
+    tokens = min(wanted, limit)
+    cut = chat.max_visible_tokens is not None or tokens < wanted
+    return Answer(reasoning, tokens, "length" if cut else "stop", thoughts, Words(offset + 2048), ())
+
+
+def _finish(tokens: int, wanted: int) -> str:
+    return "stop" if tokens == wanted else "length"
+
+
+def _reasoning_tokens(chat: ChatRequest, tier: Tier, uniform: float) -> int:
+    effort = chat.reasoning_effort or tier.default_reasoning_effort
+    median = tier.reasoning_tokens.get(effort)
+    if median is None:
+        known = ", ".join(tier.reasoning_tokens)
+        raise invalid_argument(f"reasoning_effort: {effort} is not one of {known} on {tier.id}.")
+    return lognormal_tokens(uniform, mu=log(median), sigma=REASONING_SIGMA) if median > 0 else 0
+
+
+def _calls_a_tool(chat: ChatRequest) -> bool:
+    return bool(chat.tools) and chat.tool_choice != "none" and chat.last_role == "user"
+
+
+def _tool_calls(chat: ChatRequest, rng: Random, *, twice: bool) -> tuple[ToolCall, ...]:
+    if chat.tool_named:
+        chosen: list[Tool] = [tool for tool in chat.tools if tool.name == chat.tool_choice][:1]
+    else:
+        count = 2 if twice and chat.parallel_tool_calls and len(chat.tools) > 1 else 1
+        chosen = rng.sample(chat.tools, count)
+    return tuple(
+        ToolCall(
+            id=f"call_{rng.randrange(10**8):08d}",
+            name=tool.name,
+            arguments=orjson.dumps(schema_value(tool.parameters, rng)).decode(),
+        )
+        for tool in chosen
+    )

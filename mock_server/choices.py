@@ -1,0 +1,44 @@
+"""What the mock does where xAI's behaviour is unknown or its sources disagree. Every such choice is here.
+
+A test that leans on one of these shows how the mock behaves, not how api.x.ai behaves.
+
+- stream_options.include_usage unset: no usage chunk (OpenAI's meaning of the word; unknown for xAI).
+- Response headers of a stream go out with its first token, so that x-metrics-ttft-ms can be among them;
+  mean-itl and e2e are sent on whole answers only.
+- Unknown model on chat: 404 (documented; /v1/responses was recorded with 400).
+- stop, presence_penalty, frequency_penalty: 400 on models that reason (documented; one report saw stop
+  taken).
+- n other than 1, deferred, content parts other than text, service_tier other than default and priority: 400.
+- logprobs, top_logprobs, logit_bias, temperature, top_p, user, search parameters: taken and ignored.
+- Prompt tokens = preamble + ceil((bytes of message contents + of tools as compact JSON) / bytes_per_token);
+  the tool calls inside an assistant's message are not counted.
+- A client that leaves in mid-answer is not billed (no usage was sent; unknown for xAI).
+- Rate limits are stated in headers (remaining = limit, as in every recording) and not enforced.
+- A tool is called when tools are given, tool_choice permits and the last message is the user's.
+- prompt + answer never pass the context: the answer is cut there with finish_reason "length".
+"""
+
+INCLUDE_USAGE_WHEN_UNSET = False
+
+# x-ratelimit headers: tier 4 of the August 2026 page for grok-4.3, 10,000 requests/min and 85 M tokens/min
+RATE_LIMIT_REQUESTS = 10_000
+RATE_LIMIT_TOKENS = 85_000_000
+
+# spread of ln(reasoning tokens) about the tier's median: assumed
+REASONING_SIGMA = 0.6
+# share of tool turns with two calls, where two tools are given and parallel_tool_calls is not false: assumed
+SECOND_CALL_SHARE = 0.2
+
+TEAM_ID = "6f0b4b1c-2d0e-4c55-9b1e-5e12be9c4a11"  # named in error texts; a constant, not an account
+
+MAX_BODY_BYTES = 64 * 2**20
+MAX_TOOLS = 350  # the largest of three documented limits (128, 200, 350)
+# bodies past this are parsed, joined and hashed off the event loop
+OFF_LOOP_BYTES = 256 * 2**10
+
+# a client that does not read: past this many buffered bytes its tokens are counted, and written when it reads
+UNREAD_BYTES = 256 * 2**10
+# ... and after this long without progress its connection is cut
+UNREAD_TIMEOUT_S = 60.0
+
+STOP_GRACE_S = 1.5  # what streams get to finish when the server is told to stop

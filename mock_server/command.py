@@ -1,0 +1,47 @@
+"""The command line, of `python -m mock_server` and of `servebench mock`: one set of flags and one help."""
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option(
+    "--tier", "tiers", metavar="ID", multiple=True, help="Tier to serve, repeatable.  [default: all five]"
+)
+@click.option("--replicas", type=click.IntRange(1, 1000), default=1, help="Replicas of each tier.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one."
+)
+@click.option("--seed", type=int, default=0, help="Seed of texts, lengths and step noise.")
+@click.option(
+    "--key", "keys", metavar="KEY", multiple=True, help="API key to take, repeatable.  [default: any]"
+)
+@click.option(
+    "--exit-with-fd", type=click.IntRange(0), metavar="FD", help="Stop when this inherited pipe closes."
+)
+def command(
+    tiers: tuple[str, ...],
+    replicas: int,
+    host: str,
+    port: int,
+    seed: int,
+    keys: tuple[str, ...],
+    exit_with_fd: int | None,
+) -> None:
+    """Serve the mock: an OpenAI-compatible server in xAI's dialect, timed by a model of continuous batching.
+
+    Prints `listening on http://HOST:PORT` and serves until SIGINT or SIGTERM.
+    """
+    from mock_server.serve import ServeOptions, serve
+
+    serve(
+        ServeOptions(
+            tiers=tiers,
+            replicas=replicas,
+            host=host,
+            port=port,
+            seed=seed,
+            keys=frozenset(keys),
+            exit_fd=exit_with_fd,
+        )
+    )

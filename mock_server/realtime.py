@@ -1,0 +1,100 @@
+"""Real time: one replica's steps on the wall clock, one timer per step, never one per stream.
+
+The engine says when a step starts and ends; at its end the tokens go to the sinks of all streams that emit.
+While there is work the next step starts at the end of the last one, whenever its callback ran: no drift.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mock_server.deadline import make_deadline
+from servebench.engine.replica import Replica, Step
+from servebench.engine.sequence import Sequence
+
+
+class Sink(Protocol):
+    """Where the tokens of one sequence go. last_s: engine time of its latest token, kept by the replica."""
+
+    last_s: float
+
+    def emit(self, tokens: int, second: int, finished: bool) -> None:
+        """second: Unix time. Must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did. late_s: wall clock behind the engine's end of the step.
+
+    usual_gaps streams waited gap_s since their last token, the others odd_gaps_s; first tokens have no gap.
+    """
+
+    step: Step
+    late_s: float
+    tokens: int
+    gap_s: float
+    usual_gaps: int
+    odd_gaps_s: list[float]
+
+
+class RealtimeReplica:
+    """A replica under time.monotonic(). All methods are for the event loop's thread."""
+
+    def __init__(
+        self, replica: Replica, loop: asyncio.AbstractEventLoop, on_step: Callable[[StepReport], None]
+    ) -> None:
+        self.replica = replica
+        self._on_step = on_step
+        self._sinks: dict[int, Sink] = {}
+        self._step: Step | None = None
+        self._start_s: float | None = None  # of the next step, where none is in flight
+        self._last_end_s = 0.0
+        self._deadline = make_deadline(loop, self._due)
+
+    def submit(self, sequence: Sequence, sink: Sink) -> None:
+        """Raises SequenceDoesNotFitError."""
+        self.replica.submit(sequence)
+        self._sinks[sequence.id] = sink
+        if self._step is None and self._start_s is None:
+            self._start_s = self.replica.next_start_s(time.monotonic())
+            if self._start_s is not None:
+                self._deadline.set(self._start_s)
+
+    def cancel(self, sequence_id: int) -> None:
+        if self._sinks.pop(sequence_id, None) is not None:
+            self.replica.cancel(sequence_id)
+
+    def close(self) -> None:
+        self._deadline.close()
+
+    def _due(self) -> None:
+        """Ends the step in flight and starts the next, one of each at most: the loop is shared."""
+        now_s = time.monotonic()
+        if self._step is not None and self._step.end_s <= now_s:
+            self._finish(self._step, now_s)
+        if self._start_s is not None and self._start_s <= now_s:
+            self._step = self.replica.start_step(self._start_s)
+            # nothing to start: what was planned has been cancelled
+            self._start_s = None if self._step is not None else self.replica.next_start_s(now_s)
+        due_s = self._step.end_s if self._step is not None else self._start_s
+        if due_s is not None:
+            self._deadline.set(due_s)
+
+    def _finish(self, step: Step, now_s: float) -> None:
+        self._step = None
+        end_s, before_s, second = step.end_s, self._last_end_s, int(time.time())
+        sinks, total, usual, odd = self._sinks, 0, 0, []
+        for sequence, tokens, first, finished in self.replica.finish_step(step):
+            sink = sinks.pop(sequence.id) if finished else sinks[sequence.id]
+            if sink.last_s == before_s:
+                usual += 1
+            elif not first:
+                odd.append(end_s - sink.last_s)
+            sink.last_s = end_s
+            total += tokens
+            sink.emit(tokens, second, finished)
+        self._last_end_s = end_s
+        self._on_step(StepReport(step, now_s - end_s, total, end_s - before_s, usual, odd))
+        self._start_s = self.replica.next_start_s(end_s)

@@ -1,0 +1,77 @@
+"""Refusals: xAI's flat error bodies, {"code", "error"}, or plain text where recordings have that."""
+
+import orjson
+
+from mock_server.choices import TEAM_ID
+
+
+class RefusalError(Exception):
+    """An HTTP error answer: status, body and its content type."""
+
+    def __init__(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+
+
+def flat(status: int, code: str, error: str) -> RefusalError:
+    return RefusalError(status, orjson.dumps({"code": code, "error": error}))
+
+
+def plain(status: int, text: str) -> RefusalError:
+    return RefusalError(status, text.encode(), "text/plain; charset=utf-8")
+
+
+def invalid_argument(error: str) -> RefusalError:
+    return flat(400, "invalid-argument", error)
+
+
+def no_credentials() -> RefusalError:
+    return flat(401, "unauthenticated:no-credentials", "No credentials presented.")
+
+
+def wrong_key() -> RefusalError:
+    return invalid_argument(
+        "Incorrect API key provided. You can obtain an API key from https://console.x.ai."
+    )
+
+
+def unknown_model(model: str) -> RefusalError:
+    return flat(
+        404,
+        "not-found",
+        f"The model {model} does not exist or your team {TEAM_ID} does not have access to it. If you believe "
+        "this is a mistake, please contact support and quote your team ID and the model name.",
+    )
+
+
+def prompt_too_long(limit_tokens: int, prompt_tokens: int) -> RefusalError:
+    return invalid_argument(
+        f"This model's maximum prompt length is {limit_tokens} but the request contains "
+        f"{prompt_tokens} tokens."
+    )
+
+
+def not_json(detail: str) -> RefusalError:
+    return plain(400, f"Failed to parse the request body as JSON: {detail}")
+
+
+def wrong_type(detail: str) -> RefusalError:
+    return plain(422, f"Failed to deserialize the JSON body into the target type: {detail}")
+
+
+def wrong_content_type() -> RefusalError:
+    return plain(415, "Expected request with `Content-Type: application/json`")
+
+
+def no_route(path: str) -> RefusalError:
+    return flat(404, "not-found", f"No such endpoint: {path}")
+
+
+def wrong_method(method: str, path: str) -> RefusalError:
+    return flat(405, "invalid-argument", f"Method {method} is not allowed on {path}")
+
+
+def body_too_large(limit_bytes: int) -> RefusalError:
+    return flat(413, "invalid-argument", f"The request body is larger than {limit_bytes} bytes.")

@@ -1,0 +1,187 @@
+"""A value that satisfies a JSON schema, deterministic for a given generator state.
+
+Knows: $ref to local definitions, enum, const, anyOf/oneOf (first), allOf (merged), type lists, object with
+properties and required, array with items/prefixItems and minItems/maxItems, string with minLength/maxLength
+and the usual formats, number and integer with bounds and multipleOf, boolean, null. Not followed: pattern.
+"""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+_MAX_DEPTH = 6  # below it only what is required is filled in
+_WORDS = (
+    "north",
+    "paper",
+    "seven",
+    "river",
+    "amber",
+    "quick",
+    "stone",
+    "light",
+    "maple",
+    "ocean",
+    "field",
+    "cloud",
+)
+_FORMATS: Mapping[str, str] = {
+    "date-time": "2026-11-24T12:00:00Z",
+    "date": "2026-11-24",
+    "time": "12:00:00Z",
+    "duration": "PT5M",
+    "email": "user@example.com",
+    "uuid": "3f2b8c1e-6d0a-4c57-9b1e-5e12be9c4a11",
+    "uri": "https://example.com/item",
+    "url": "https://example.com/item",
+    "hostname": "example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+}
+
+
+def schema_value(schema: Mapping[str, Any], rng: Random) -> Any:
+    """A JSON value for the schema; {} gives an object with one text member."""
+    if not schema:
+        return {"answer": _words(rng, 4)}
+    return _value(schema, rng, schema, 0)
+
+
+def _value(schema: Any, rng: Random, root: Mapping[str, Any], depth: int) -> Any:
+    if not isinstance(schema, Mapping):  # true: anything goes
+        return _words(rng, 1)
+    schema = _resolved(schema, root)
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return rng.choice(schema["enum"])
+    for key in ("anyOf", "oneOf"):
+        if schema.get(key):
+            rest = {name: value for name, value in schema.items() if name != key}
+            return _value(_merged([rest, schema[key][0]], root), rng, root, depth + 1)
+    kind = _kind(schema)
+    if kind == "object":
+        return _object(schema, rng, root, depth)
+    if kind == "array":
+        return _array(schema, rng, root, depth)
+    if kind == "string":
+        return _string(schema, rng)
+    if kind in ("number", "integer"):
+        return _number(schema, rng, whole=kind == "integer")
+    return rng.random() < 0.5 if kind == "boolean" else None
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Local $ref followed (a chain of at most 16), allOf merged."""
+    for _ in range(16):
+        ref = schema.get("$ref")
+        if not isinstance(ref, str) or not ref.startswith("#"):
+            break
+        target: Any = root
+        for part in ref[1:].strip("/").split("/") if ref != "#" else []:
+            target = (
+                target.get(part.replace("~1", "/").replace("~0", "~"), {})
+                if isinstance(target, Mapping)
+                else {}
+            )
+        schema = {
+            **(target if isinstance(target, Mapping) else {}),
+            **{k: v for k, v in schema.items() if k != "$ref"},
+        }
+    if isinstance(schema.get("allOf"), list):
+        rest = {name: value for name, value in schema.items() if name != "allOf"}
+        return _merged([rest, *schema["allOf"]], root)
+    return schema
+
+
+def _merged(schemas: list[Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    merged: dict[str, Any] = {}
+    for schema in schemas:
+        for name, value in (_resolved(schema, root) if isinstance(schema, Mapping) else {}).items():
+            if name == "properties" and isinstance(merged.get(name), dict):
+                merged[name] = {**merged[name], **value}
+            elif name == "required" and isinstance(merged.get(name), list):
+                merged[name] = [*merged[name], *value]
+            else:
+                merged[name] = value
+    return merged
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((name for name in kind if name != "null"), "null")
+    if isinstance(kind, str):
+        return kind
+    hints = {
+        "object": ("properties", "required"),
+        "array": ("items", "prefixItems"),
+        "number": ("minimum", "maximum"),
+    }
+    return next((name for name, keys in hints.items() if any(key in schema for key in keys)), "string")
+
+
+def _object(schema: Mapping[str, Any], rng: Random, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    required = list(schema.get("required", ()))
+    properties = schema.get("properties", {})
+    names = [name for name in properties if name in required or depth < _MAX_DEPTH]
+    names += [name for name in required if name not in properties]
+    return {name: _value(properties.get(name, True), rng, root, depth + 1) for name in names}
+
+
+def _array(schema: Mapping[str, Any], rng: Random, root: Mapping[str, Any], depth: int) -> list[Any]:
+    low = int(schema.get("minItems", 0))
+    high = int(schema.get("maxItems", low + 2))
+    wanted = max(low, min(high, 2 if depth < _MAX_DEPTH else low))
+    prefix = schema.get("prefixItems", [])
+    items = schema.get("items", True)
+    values: list[Any] = []
+    for attempt in range(20 * wanted + 1):
+        if len(values) == wanted:
+            break
+        here = prefix[len(values)] if len(values) < len(prefix) else items
+        value = _value(here, rng, root, depth + 1)
+        if schema.get("uniqueItems") and value in values and attempt < 20 * wanted:
+            continue
+        values.append(value)
+    return values
+
+
+def _string(schema: Mapping[str, Any], rng: Random) -> str:
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
+    low = int(schema.get("minLength", 0))
+    text = _words(rng, rng.randint(1, 3))
+    while len(text) < low:
+        text += " " + _words(rng, 1)
+    return text[: max(low, int(schema.get("maxLength", len(text))))]
+
+
+def _number(schema: Mapping[str, Any], rng: Random, *, whole: bool) -> int | float:
+    step = schema.get("multipleOf", 1 if whole else None)
+    gap = step if step is not None else 1e-6
+    bounds: list[float | None] = []
+    for key, exclusive, inward in (
+        ("minimum", "exclusiveMinimum", gap),
+        ("maximum", "exclusiveMaximum", -gap),
+    ):
+        bound, strict = schema.get(key), schema.get(exclusive)
+        if strict is True:  # draft 4
+            bounds.append(None if bound is None else bound + inward)
+        elif strict is not None and strict is not False:
+            bounds.append(strict + inward)
+        else:
+            bounds.append(bound)
+    low, high = bounds
+    if low is None:
+        low = 0 if high is None else min(0, high - 100)
+    if high is None:
+        high = low + 100
+    if step is None:
+        return round(low + (high - low) * rng.random(), 3) if high - low > 1 else (low + high) / 2
+    first, last = -(-low // step), high // step
+    multiple = rng.randint(int(first), max(int(first), int(last))) * step
+    return int(multiple) if whole else multiple
+
+
+def _words(rng: Random, count: int) -> str:
+    return " ".join(rng.choice(_WORDS) for _ in range(count))

@@ -1,0 +1,107 @@
+"""The server's process: event loop, listening socket, signals, the owner's pipe, a prompt end."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from mock_server.app import Mock
+from mock_server.choices import STOP_GRACE_S
+from mock_server.model import Model, build_model
+from servebench.catalog.load import load_catalog
+from servebench.catalog.tiers import Tier
+from servebench.errors import OperationError, UsageError
+
+_BACKLOG = 4096
+# how long a thread that parses a big body may keep the interpreter from the event loop (the default is 5 ms)
+_SWITCH_INTERVAL_S = 0.0002
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    tiers: Sequence[str]  # ids or aliases; empty: all
+    replicas: int  # per tier
+    host: str
+    port: int  # 0: a free one
+    seed: int
+    keys: frozenset[str]
+    exit_fd: int | None  # a pipe's read end whose closing ends the server
+
+
+def serve(options: ServeOptions) -> None:
+    """Serves until told to stop. Raises UsageError (unknown tier), OperationError (it can't listen)."""
+    models = build_models(options)
+    if options.exit_fd is not None:
+        try:
+            os.fstat(options.exit_fd)
+        except OSError as error:
+            raise UsageError(f"--exit-with-fd {options.exit_fd}: not an open file descriptor") from error
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(options, models))
+
+
+def build_models(options: ServeOptions) -> list[Model]:
+    """Raises UsageError, naming every unknown tier."""
+    catalog = load_catalog()
+    problems: list[str] = []
+    tiers: dict[str, Tier] = {}
+    for name in options.tiers or catalog.tiers:
+        try:
+            tier = catalog.tier(name)
+            tiers[tier.id] = tier
+        except UsageError as error:
+            problems += error.problems
+    if problems:
+        raise UsageError(*problems)
+    return [
+        build_model(catalog, tier, replicas=options.replicas, seed=options.seed) for tier in tiers.values()
+    ]
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on this platform: asyncio's own loop does, at half the speed
+        return None
+    return uvloop.Loop
+
+
+async def _serve(options: ServeOptions, models: Sequence[Model]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if options.exit_fd is not None:
+        loop.add_reader(options.exit_fd, _watch_owner, options.exit_fd, loop, stop)
+    app = Mock(models, keys=options.keys, seed=options.seed).build_app()
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=STOP_GRACE_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, options.host, options.port, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise OperationError(f"can't listen on {options.host}:{options.port}: {reason}") from error
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"listening on http://{host}:{runner.addresses[0][1]}", flush=True)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _watch_owner(fd: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    try:
+        gone = not os.read(fd, 4096)
+    except BlockingIOError:
+        return
+    except OSError:
+        gone = True
+    if gone:
+        loop.remove_reader(fd)
+        stop.set()

@@ -1,0 +1,123 @@
+"""The shapes of answers on the wire: headers, usage, whole completions and the parts of SSE events."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mock_server.answer import ToolCall
+from mock_server.choices import RATE_LIMIT_REQUESTS, RATE_LIMIT_TOKENS
+
+DONE = b"data: [DONE]\n\n"
+_LIMITS = {
+    "x-ratelimit-limit-requests": str(RATE_LIMIT_REQUESTS),
+    "x-ratelimit-remaining-requests": str(RATE_LIMIT_REQUESTS),
+    "x-ratelimit-limit-tokens": str(RATE_LIMIT_TOKENS),
+    "x-ratelimit-remaining-tokens": str(RATE_LIMIT_TOKENS),
+}
+_LIMITS_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in _LIMITS.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is constant over an answer."""
+
+    id: str
+    model: str
+    fingerprint: str
+    service_tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Chat Completions' counts: completion_tokens excludes reasoning, total includes it."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost_ticks: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens + self.reasoning_tokens,
+            "prompt_tokens_details": {
+                "text_tokens": self.prompt_tokens,
+                "audio_tokens": 0,
+                "image_tokens": 0,
+                "cached_tokens": self.cached_tokens,
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": self.reasoning_tokens,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+            "num_sources_used": 0,
+            "cost_in_usd_ticks": self.cost_ticks,
+        }
+
+
+def new_id() -> str:
+    """A bare UUID, of the answer and of its x-request-id."""
+    return str(uuid.uuid4())
+
+
+def answer_headers(request_id: str, *, ttft_s: float, mean_itl_s: float, e2e_s: float) -> dict[str, str]:
+    """Headers of a whole answer, x-metrics of the server's own timing among them."""
+    return {
+        "x-request-id": request_id,
+        **_LIMITS,
+        "x-metrics-ttft-ms": f"{ttft_s * 1e3:.1f}",
+        "x-metrics-mean-itl-ms": f"{mean_itl_s * 1e3:.1f}",
+        "x-metrics-e2e-ms": f"{e2e_s * 1e3:.1f}",
+    }
+
+
+def stream_head(request_id: str, *, ttft_s: float, chunked: bool) -> bytes:
+    """Status line and headers of a stream, as they go on the socket with its first token."""
+    transfer = "transfer-encoding: chunked\r\n" if chunked else "connection: close\r\n"
+    return (
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
+        f"{transfer}x-request-id: {request_id}\r\n{_LIMITS_BLOCK}"
+        f"x-metrics-ttft-ms: {ttft_s * 1e3:.1f}\r\n\r\n"
+    ).encode()
+
+
+def event_edges(envelope: Envelope, created: int) -> tuple[bytes, bytes]:
+    """What stands before and after the value of `choices` in every event of a stream."""
+    head = {"id": envelope.id, "object": "chat.completion.chunk", "created": created, "model": envelope.model}
+    return b"data: " + orjson.dumps(head)[:-1] + b',"choices":', event_tail(envelope)
+
+
+def event_tail(envelope: Envelope) -> bytes:
+    tail = {"system_fingerprint": envelope.fingerprint, "service_tier": envelope.service_tier}
+    return b"," + orjson.dumps(tail)[1:] + b"\n\n"
+
+
+def tool_call_json(call: ToolCall, index: int | None = None) -> dict[str, Any]:
+    """index: in a stream only."""
+    shape: dict[str, Any] = {"id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+    if index is not None:
+        shape["index"] = index
+    return {**shape, "type": "function"}
+
+
+def completion_json(
+    envelope: Envelope, *, created: int, message: dict[str, Any], finish_reason: str, usage: Usage
+) -> bytes:
+    return orjson.dumps(
+        {
+            "id": envelope.id,
+            "object": "chat.completion",
+            "created": created,
+            "model": envelope.model,
+            "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+            "usage": usage.to_json(),
+            "system_fingerprint": envelope.fingerprint,
+            "service_tier": envelope.service_tier,
+        }
+    )
