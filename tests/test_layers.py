@@ -14,7 +14,14 @@ PACKAGES = {
     "locustfiles": ROOT / "locustfiles",
 }
 EDGES = Edges(
-    files=frozenset({"servebench.catalog.load"}),
+    files=frozenset(
+        {
+            "servebench.catalog.yaml_file",
+            "servebench.results.run_directory",
+            "servebench.workload.scenario",
+            "servebench.workload.traces",
+        }
+    ),
     sockets=frozenset(),
 )
 LOCUSTFILE_LINES = 60

@@ -83,18 +83,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 def serve(*, control_fd: int, listen_fd: int) -> None:
     """Apply the updates of control_fd and answer on listen_fd until the parent has finished or gone."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to the whole group; the parent decides when it ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent decides
     state, clock = CollectorState(), ScrapeClock()
     server = _Server(socket.socket(fileno=listen_fd), state, clock)
     answering = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     with socket.socket(fileno=control_fd) as control, control.makefile("rb") as lines:
         for line in lines:
+            if not line.endswith(b"\n"):
+                return  # the parent died in mid-line
             update = orjson.loads(line)
             state.apply(update)
             if not answering.is_alive():
-                answering.start()  # not before the first update: it names the run, and each series carries that
+                answering.start()  # not before the first update: it names the run, as each series does
             if "finish_s" in update:
                 state.apply({"phase": "finished"})
                 _linger(control, clock, update["finish_s"])
