@@ -73,6 +73,8 @@ class RequestRecord:
     asked_output_tokens: int | None = None
     cost_usd: str | None = None
     cost_source: str | None = None
+    retries: int = 0  # sent again because a kept-alive connection turned out to be closed
+    usage_note: str = ""  # what does not add up in the server's usage
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,143 @@
+"""What a server's JSON says: the token-carrying parts of a delta, usage, errors. Pure readers of parsed JSON.
+
+The dialect is Chat Completions as xAI, OpenAI, vLLM and SGLang speak it. Nothing here raises on odd input.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+MAX_MESSAGE: Final = 200
+_SECRET: Final = re.compile(
+    r"(?i:bearer|basic)\s+[^\s\"',;]+"
+    r"|\b(?i:xai|sk|pk|key|api)[-_][A-Za-z0-9_\-]{8,}"
+    r"|\b[A-Za-z0-9_]{32,}\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as sent; None = not said. ticks: 10^-10 USD. note: what contradicts itself, "" = nothing."""
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    ticks: int | None = None
+    note: str = ""
+
+
+def read_usage(raw: dict[str, Any]) -> Usage:
+    """The usage object of Chat Completions. Reasoning is beside completion_tokens at xAI, inside it at OpenAI."""
+    prompt, cached = _count(raw, "prompt_tokens"), _count(raw.get("prompt_tokens_details"), "cached_tokens")
+    completion = _count(raw, "completion_tokens")
+    reasoning = _count(raw.get("completion_tokens_details"), "reasoning_tokens")
+    total = _count(raw, "total_tokens")
+    notes = []
+    if prompt is not None and cached is not None and cached > prompt:
+        notes.append(f"cached_tokens {cached} > prompt_tokens {prompt}")
+    if prompt is not None and completion is not None and total is not None:
+        plain = prompt + completion
+        if total not in (plain, plain + (reasoning or 0)):
+            notes.append(f"total_tokens {total} is not the sum of its parts")
+    for key in ("prompt_tokens", "completion_tokens"):
+        if raw.get(key) is not None and _count(raw, key) is None:
+            notes.append(f"{key} is not a count")
+    return Usage(prompt, cached, completion, reasoning, _count(raw, "cost_in_usd_ticks"), "; ".join(notes))
+
+
+def _count(raw: object, key: str) -> int | None:
+    value = raw.get(key) if isinstance(raw, dict) else None
+    return value if type(value) is int and value >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one chunk (or whole message) carries. plain: nothing but one text field, named by `field`."""
+
+    visible: bool = False
+    reasoning: bool = False
+    finish_reason: str | None = None
+    tool_calls: frozenset[object] = frozenset()
+    field: str = ""
+    plain: bool = False
+
+
+_REASONING: Final = ("reasoning_content", "reasoning")
+_TEXT: Final = ("content", "text", "refusal")
+_INERT: Final = frozenset(
+    {
+        "role",
+        "index",
+        "logprobs",
+        "finish_reason",
+        "delta",
+        "stop_reason",
+        "token_ids",
+        "native_finish_reason",
+    }
+)
+
+
+def read_choices(choices: list[Any], key: str) -> Parts | None:
+    """choices of a chunk (key "delta") or of a whole answer (key "message"); None when they are not the dialect."""
+    visible = reasoning = False
+    finish: str | None = None
+    tools: set[object] = set()
+    fields: list[str] = []
+    odd = len(choices) != 1
+    for choice in choices:
+        if not isinstance(choice, dict):
+            return None
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            finish = reason
+        delta = choice.get(key)
+        if delta is None:
+            delta = {}
+        if not isinstance(delta, dict):
+            return None
+        for holder in (choice, delta):
+            for name, value in holder.items():
+                if not value or name in _INERT:
+                    continue
+                if name in _TEXT:
+                    visible = True
+                    fields.append(name)
+                elif name in _REASONING:
+                    reasoning = True
+                    fields.append(name)
+                else:
+                    odd = True
+        calls = delta.get("tool_calls")
+        if isinstance(calls, list) and calls:
+            visible = True
+            tools.update(_tool_key(choice.get("index"), place, call) for place, call in enumerate(calls))
+        if delta.get("function_call") or delta.get("audio"):
+            visible = True
+    plain = not odd and finish is None and len(fields) == 1
+    return Parts(visible, reasoning, finish, frozenset(tools), fields[0] if fields else "", plain)
+
+
+def _tool_key(choice: object, place: int, call: object) -> object:
+    """Which tool call a delta belongs to: its index, else its place."""
+    index = call.get("index") if isinstance(call, dict) else None
+    return (choice if isinstance(choice, int) else 0, index if isinstance(index, int) else place)
+
+
+def error_text(body: object, secrets: tuple[str, ...] = ()) -> str:
+    """The sentence in an error body: xAI's {"code", "error": text}, OpenAI's {"error": {"message"}}, or plain text."""
+    text: object = body
+    if isinstance(body, dict):
+        text = body.get("error") or body.get("message") or body.get("detail") or body
+        if isinstance(text, dict):
+            text = text.get("message") or text.get("code") or text.get("type") or text
+    return redact(text if isinstance(text, str) else str(text), secrets)
+
+
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """One line of at most 200 characters without anything that looks like a key, nor any of `secrets`."""
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    line = _SECRET.sub("[redacted]", " ".join(text.split()))
+    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"

@@ -1,0 +1,247 @@
+"""EngineLoop: sends calls and measures their answers inside the gevent hub. No greenlet per stream.
+
+Each connection is a few callbacks on a plain non-blocking socket (connection.py). The loop owns what they share: the
+addresses, the keep-alive pool, the cap on what is in flight, the timer wheel, the kernel-stamp clock, the counters.
+This is the only module of the meter that imports gevent; nothing is patched, and a patched process works as well.
+"""
+
+import socket
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
+from gevent.monkey import get_original
+
+from servebench.errors import OperationError, UsageError
+from servebench.meter.call import Call, Target, Timeouts
+from servebench.meter.connection import Connection, OnDone
+from servebench.meter.deadlines import Wheel
+from servebench.meter.health import Health, LagHistogram
+from servebench.meter.record import Outcome, RequestRecord
+from servebench.meter.stream import Ending
+from servebench.meter.timestamps import Keeper, StampClock
+from servebench.meter.tls import client_context
+
+__all__ = ["Call", "EngineLoop", "Target", "Timeouts"]
+
+_FOLD_S = 0.25
+_SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
+_OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
+
+
+class EngineLoop:
+    """submit(call, on_done) from any greenlet of this hub; on_done(record, chunk_us) runs in the hub and must not block.
+
+    headers: sent with each request (content-type and accept are added where absent); they appear in no record, error
+    or repr. t0_ns: the run's start on time.monotonic_ns's clock; a call's intended_ns and a record's times count from it.
+    max_in_flight: further calls wait here, still measured from their intended time. Resolves the target's name at once,
+    off the hub. Raises OperationError when it can't be resolved, UsageError for headers that can't be sent.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        max_in_flight: int = 100_000,
+        t0_ns: int | None = None,
+    ) -> None:
+        if max_in_flight < 1:
+            raise UsageError("max_in_flight must be at least 1")
+        self.target = target
+        self.timeouts = timeouts or Timeouts()
+        self.t0_ns = time.monotonic_ns() if t0_ns is None else t0_ns
+        self.max_in_flight = max_in_flight
+        self.secrets = _secrets(headers or {})
+        self._fields = _header_fields(headers or {})
+        self._heads: dict[tuple[str, str], bytes] = {}
+        self.tls = client_context(target) if target.tls else None
+        self.hub = gevent.get_hub()
+        self.socket_class: Any = get_original("socket", "socket")
+        self.addresses = self._resolve()
+        self.good_address = 0
+        self._keeper = Keeper(self.socket_class)
+        self.stamps = StampClock(kernel=self._keeper.works)
+        self.lag = LagHistogram()
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._waiting: deque[tuple[Call, OnDone]] = deque()
+        self._closed = False
+        self.missing_stamps = self.opened = self.reused = self.stale_retries = 0
+        self._chunks = self._coalesced = 0
+        self.horizon_ns = int(1e9 * min(getattr(self.timeouts, name) for name in self.timeouts.__slots__))
+        tick_ns = min(max(self.horizon_ns // 20, 5_000_000), 100_000_000)
+        self.wheel: Wheel[Connection] = Wheel(tick_ns, time.monotonic_ns())
+        self._timers = [
+            self._every(tick_ns / 1e9, self._visit),
+            self._every(1.0, self.stamps.measure_again),
+            self._every(_FOLD_S, self.lag.fold),
+        ]
+
+    def __repr__(self) -> str:
+        return f"<EngineLoop {self.target.authority} in_flight={self.in_flight} queued={self.queued}>"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on a connection; those that wait for the cap are `queued`."""
+        return len(self._busy)
+
+    @property
+    def queued(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, call: Call, on_done: OnDone) -> None:
+        """Send now, or as soon as the cap allows. on_done is never called before submit returns."""
+        if self._closed:
+            self.hub.loop.run_callback(on_done, self._unsent(call), array("i"))
+        elif len(self._busy) >= self.max_in_flight:
+            self._waiting.append((call, on_done))
+        else:
+            self._start(call, on_done)
+
+    def abort_all(self) -> None:
+        """End it here: what is in flight is recorded as ABORTED with what has come, what waits as UNSENT."""
+        waiting, self._waiting = self._waiting, deque()
+        for connection in list(self._busy):
+            connection.end(Ending.ABORTED, "the run ended with the request in flight")
+        for call, on_done in waiting:
+            on_done(self._unsent(call), array("i"))
+
+    def close(self) -> None:
+        """Abort what is left and free all sockets and timers. The loop takes no more calls: they come back UNSENT."""
+        if self._closed:
+            return
+        self._closed = True
+        self.abort_all()
+        for connection in list(self._idle):
+            connection.close()
+        self._idle.clear()
+        for timer in self._timers:
+            timer.stop()
+            timer.close()
+        self._keeper.close()
+
+    def health(self) -> Health:
+        lag = self.lag
+        p50, p99 = lag.quantile_ns(0.5), lag.quantile_ns(0.99)
+        return Health(
+            kernel_stamps=self.stamps.kernel,
+            in_flight=self.in_flight,
+            queued=self.queued,
+            reads=lag.count + self.missing_stamps,
+            missing_stamps=self.missing_stamps,
+            chunks=self._chunks,
+            coalesced=self._coalesced,
+            lag_p50_us=None if p50 is None else p50 / 1e3,
+            lag_p99_us=None if p99 is None else p99 / 1e3,
+            lag_max_us=None if p50 is None else lag.max_ns / 1e3,
+            connections_opened=self.opened,
+            connections_reused=self.reused,
+            stale_retries=self.stale_retries,
+            clock_steps=self.stamps.clock_steps,
+        )
+
+    # what connections call
+
+    def request_bytes(self, call: Call) -> bytes:
+        key = (call.method, call.path)
+        head = self._heads.get(key)
+        if head is None:
+            line = (
+                f"{call.method} {self.target.prefix}{call.path} HTTP/1.1\r\nhost: {self.target.authority}\r\n"
+            )
+            head = self._heads[key] = line.encode("ascii") + self._fields
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(call.body), call.body)
+
+    def finished(
+        self, connection: Connection, record: RequestRecord, chunk_us: "array[int]", on_done: OnDone
+    ) -> None:
+        """A request ended. The connection is already idle or closed."""
+        self._busy.discard(connection)
+        self._chunks += record.chunks
+        self._coalesced += record.coalesced
+        if connection.usable and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        try:
+            on_done(record, chunk_us)
+        finally:
+            while self._waiting and len(self._busy) < self.max_in_flight:
+                self._start(*self._waiting.popleft())
+
+    def forget(self, connection: Connection) -> None:
+        """An idle connection was closed by the server."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    # its own
+
+    def _start(self, call: Call, on_done: OnDone) -> None:
+        connection = self._idle.pop() if self._idle else Connection(self)
+        self._busy.add(connection)
+        connection.send(call, on_done)
+
+    def _unsent(self, call: Call) -> RequestRecord:
+        return RequestRecord(
+            id=call.id,
+            class_name=call.class_name,
+            session=call.session,
+            turn=call.turn,
+            model=call.model,
+            intended_ns=call.intended_ns,
+            sent_ns=None,
+            first_token_ns=None,
+            first_visible_ns=None,
+            last_token_ns=None,
+            end_ns=time.monotonic_ns() - self.t0_ns,
+            outcome=Outcome.UNSENT,
+            error="the run ended before it could be sent",
+            asked_output_tokens=call.asked_output_tokens,
+        )
+
+    def _every(self, seconds: float, action: Callable[[], None]) -> Any:
+        timer = self.hub.loop.timer(seconds, seconds, ref=False)
+        timer.start(action)
+        return timer
+
+    def _visit(self) -> None:
+        now_ns = time.monotonic_ns()
+        for connection in self.wheel.due(now_ns):
+            connection.visit(now_ns)
+
+    def _resolve(self) -> list[tuple[int, Any]]:
+        """(family, address) in the system's order, looked up in a native thread."""
+        lookup = get_original("socket", "getaddrinfo")
+        host, port = self.target.host, self.target.port
+        try:
+            found = self.hub.threadpool.apply(lookup, (host, port, 0, socket.SOCK_STREAM))
+        except OSError as fault:
+            raise OperationError(f"target {host}: the name can't be resolved ({fault.strerror})") from None
+        return [(family, address) for family, _, _, _, address in found]
+
+
+def _header_fields(headers: Mapping[str, str]) -> bytes:
+    fields = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+    fields |= {name.lower(): value for name, value in headers.items()}
+    for name, value in fields.items():
+        if name in _OWN_HEADERS:
+            raise UsageError(f"header {name}: it is set by the client itself")
+        if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+            raise UsageError("a header's name may hold letters, digits, - and _ only")
+        if any(not " " <= letter <= "~" for letter in value):
+            raise UsageError(f"header {name}: only printable ASCII on one line can be sent (check the key)")
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("ascii")
+
+
+def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What no error text may repeat, should a server echo it: the values of secret headers, whole and by word."""
+    found: set[str] = set()
+    for name, value in headers.items():
+        if name.lower() in _SECRET_HEADERS:
+            found.update(part for part in (value, *value.split()) if len(part) >= 8)
+    return tuple(sorted(found, key=len, reverse=True))

@@ -1,0 +1,324 @@
+"""One answer, read as its pieces arrive: chunk times, tokens, usage and, at the end, the outcome. Pure.
+
+Most chunks of a stream differ in one JSON string only. The first chunk of a kind is parsed (orjson) and leaves a
+template: the bytes before that string's text and the bytes after it. A later piece with the same two ends and a middle
+free of quotes, backslashes and control characters is then, byte for byte, the same event with another non-empty
+text, and needs a stamp only. Everything else is parsed.
+"""
+
+import re
+from array import array
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from servebench.meter.answer import Parts, Usage, error_text, read_choices, read_usage, redact
+from servebench.meter.record import Outcome
+from servebench.meter.sse import Event, EventParser
+
+MAX_BODY: Final = 1 << 24
+MAX_ERROR_BODY: Final = 1 << 16
+_PLAIN_TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]+').fullmatch
+_NO_TEMPLATE: Final = b"\x00"  # no event begins with it
+_LEADS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"\xef\xbb\xbf")
+
+
+class Ending(Enum):
+    """How the exchange ended, as the socket saw it."""
+
+    COMPLETE = "the response was whole"
+    CUT = "the connection was closed or reset"
+    NO_CONNECTION = "no connection"
+    NO_FIRST_BYTE = "no first byte in time"
+    IDLE = "no more bytes in time"
+    MALFORMED = "not HTTP/1.1"
+    ABORTED = "the run ended"
+
+
+_BY_ENDING: Final = {
+    Ending.CUT: Outcome.STREAM_CUT,
+    Ending.NO_CONNECTION: Outcome.CONNECT_ERROR,
+    Ending.NO_FIRST_BYTE: Outcome.TIMEOUT_FIRST,
+    Ending.IDLE: Outcome.STALLED,
+    Ending.MALFORMED: Outcome.BAD_RESPONSE,
+    Ending.ABORTED: Outcome.ABORTED,
+}
+
+
+class AnswerReader:
+    """begin(head) once, feed(piece, at_ns) for each piece of body, judge(ending) at the end.
+
+    times: the stamp of each content-carrying chunk, ns on the caller's clock. secrets: strings that no error may repeat.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_ns",
+        "_body_size",
+        "_bundled",
+        "_fast_reasoning",
+        "_framed",
+        "_from",
+        "_prefix",
+        "_push",
+        "_secrets",
+        "_sse",
+        "_suffix",
+        "_tools",
+        "_upto",
+        "bad",
+        "done_marker",
+        "error",
+        "finish_reason",
+        "first_visible_ns",
+        "reasoning_chunks",
+        "service_tier",
+        "status",
+        "times",
+        "usage",
+    )
+
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        self.status = 0
+        self.times = array("q")
+        self.first_visible_ns: int | None = None
+        self.reasoning_chunks = 0
+        self.finish_reason: str | None = None
+        self.done_marker = False
+        self.error = ""
+        self.bad = ""
+        self.usage: Usage | None = None
+        self.service_tier: str | None = None
+        self._secrets = secrets
+        self._push = self.times.append
+        self._sse: EventParser | None = None
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._body_ns = 0
+        self._framed = True
+        self._bundled = 0
+        self._tools: set[object] = set()
+        self._prefix = self._suffix = _NO_TEMPLATE
+        self._from = self._upto = 0
+        self._fast_reasoning = False
+
+    @property
+    def tool_calls(self) -> int:
+        return len(self._tools)
+
+    @property
+    def body_begun(self) -> bool:
+        """Whether any byte of the body has come."""
+        return bool(self.times or self._body_size or (self._sse is not None and self._sse.begun))
+
+    def begin(self, status: int, content_type: str, *, framed: bool) -> None:
+        """The head: framed says whether pieces are the server's own chunk frames."""
+        self.status = status
+        self._framed = framed
+        if status < 400 and "event-stream" in content_type.lower():
+            self._sse = EventParser()
+
+    def feed(self, piece: bytes, at_ns: int) -> None:
+        if (
+            piece.startswith(self._prefix)
+            and piece.endswith(self._suffix)
+            and _PLAIN_TEXT(piece, self._from, len(piece) - self._upto)
+        ):
+            self._push(at_ns)
+            if self._fast_reasoning:
+                self.reasoning_chunks += 1
+            return
+        self._feed_slow(piece, at_ns)
+
+    def _feed_slow(self, piece: bytes, at_ns: int) -> None:
+        parser = self._sse
+        if parser is None:
+            if self._body_size or not piece.startswith(_LEADS) or self.status >= 400:
+                self._collect(piece, at_ns)
+                return
+            self._sse = parser = EventParser()
+        fresh = parser.at_boundary
+        self._prefix = _NO_TEMPLATE
+        events = parser.feed(piece)
+        if parser.oversize:
+            self.bad = self.bad or "an event is too large"
+        counted = len(self.times)
+        parts: Parts | None = None
+        for event in events:
+            parts = self._event(event, at_ns)
+        if self._framed and len(self.times) > counted + 1:
+            self._bundled += len(self.times) - counted - 1
+        if fresh and len(events) == 1 and parts is not None and parts.plain and parser.at_boundary:
+            self._learn(piece, events[0], parts)
+
+    def _learn(self, piece: bytes, event: Event, parts: Parts) -> None:
+        """Find the one string that carries the text, and keep what stands before and after it."""
+        key = parts.field.encode()
+        if piece.count(b'"%s"' % key) != 1:
+            return
+        data_at = piece.find(event.data)
+        found = re.search(rb'"%s"\s*:\s*"([^"\\\x00-\x1f]+)"' % key, piece)
+        if found is None or not 0 <= data_at < found.start() < found.end() < data_at + len(event.data):
+            return
+        start, end = found.span(1)
+        self._prefix, self._suffix = piece[:start], piece[end:]
+        self._from, self._upto = start, len(piece) - end
+        self._fast_reasoning = parts.reasoning
+
+    def _event(self, event: Event, at_ns: int) -> Parts | None:
+        if self.done_marker:
+            return None
+        if event.data == b"[DONE]":
+            self.done_marker = True
+            return None
+        try:
+            chunk = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            self._fault(event, "an event is not JSON")
+            return None
+        if not isinstance(chunk, dict):
+            self._fault(event, "an event is not a JSON object")
+            return None
+        if chunk.get("error") or event.name == b"error":
+            self.error = self.error or error_text(chunk, self._secrets)
+            return None
+        return self._chunk(chunk, at_ns)
+
+    def _fault(self, event: Event, reason: str) -> None:
+        if event.name == b"error":
+            self.error = self.error or redact(event.data.decode("utf-8", "replace"), self._secrets)
+        else:
+            self.bad = self.bad or reason
+
+    def _chunk(self, chunk: dict[str, Any], at_ns: int) -> Parts | None:
+        choices, usage = chunk.get("choices"), chunk.get("usage")
+        if not isinstance(choices, list) and not (choices is None and isinstance(usage, dict)):
+            self.bad = self.bad or "an event is not a chat completion chunk"
+            return None
+        self._facts(chunk, usage)
+        parts = read_choices(choices or [], "delta")
+        if parts is None:
+            self.bad = self.bad or "an event is not a chat completion chunk"
+            return None
+        self._count(parts, at_ns)
+        return None if usage else parts
+
+    def _facts(self, answer: dict[str, Any], usage: object) -> None:
+        if isinstance(usage, dict):
+            self.usage = read_usage(usage)
+        tier = answer.get("service_tier")
+        if isinstance(tier, str):
+            self.service_tier = tier
+
+    def _count(self, parts: Parts, at_ns: int) -> None:
+        if parts.visible or parts.reasoning:
+            self._push(at_ns)
+            if not parts.visible:
+                self.reasoning_chunks += 1
+            elif self.first_visible_ns is None:
+                self.first_visible_ns = at_ns
+        self._tools |= parts.tool_calls
+        self.finish_reason = parts.finish_reason or self.finish_reason
+
+    def _collect(self, piece: bytes, at_ns: int) -> None:
+        """A body that is read at its end; its last piece's time is the answer's."""
+        limit = MAX_ERROR_BODY if self.status >= 400 else MAX_BODY
+        self._body_size += len(piece)
+        if self._body_size <= limit:
+            self._body.append(piece)
+        elif self.status < 400:
+            self.bad = self.bad or f"the body is over {MAX_BODY} bytes"
+        self._body_ns = at_ns
+
+    def judge(self, ending: Ending, detail: str = "") -> tuple[Outcome, str]:
+        """The outcome and its sentence. Call once, after the last piece. What the server said goes before how it ended."""
+        if self.status >= 400:
+            kind = Outcome.HTTP_429 if self.status == 429 else Outcome.HTTP_5XX
+            return (
+                kind if self.status == 429 or self.status >= 500 else Outcome.HTTP_4XX
+            ), self._error_body()
+        if self._sse is None and ending is Ending.COMPLETE and not self.bad:
+            self._whole_body()
+        if self.error:
+            return Outcome.STREAM_ERROR, self.error
+        if self.bad:
+            return Outcome.BAD_RESPONSE, self.bad
+        if self.done_marker:
+            return Outcome.SUCCESS, ""
+        if ending is not Ending.COMPLETE:
+            return _BY_ENDING[ending], redact(detail or ending.value, self._secrets)
+        if self.finish_reason is not None:
+            return Outcome.SUCCESS, ""
+        if self._sse is not None and self._sse.unfinished:
+            return Outcome.STREAM_CUT, "the stream ended inside an event"
+        return Outcome.NO_FINISH, "the answer ended without a finish reason or [DONE]"
+
+    def _error_body(self) -> str:
+        body = b"".join(self._body)
+        try:
+            return error_text(orjson.loads(body), self._secrets)
+        except orjson.JSONDecodeError:
+            return error_text(body.decode("utf-8", "replace"), self._secrets)
+
+    def _whole_body(self) -> None:
+        """A non-streamed answer: all its tokens arrive at the time of its last byte."""
+        if self.status != 200:
+            self.bad = f"status {self.status} is neither an answer nor an error"
+            return
+        try:
+            answer = orjson.loads(b"".join(self._body))
+        except orjson.JSONDecodeError:
+            self.bad = "the body is neither JSON nor an event stream"
+            return
+        if isinstance(answer, dict) and answer.get("error"):
+            self.error = error_text(answer, self._secrets)
+            return
+        choices = answer.get("choices") if isinstance(answer, dict) else None
+        parts = read_choices(choices, "message") if isinstance(choices, list) else None
+        if parts is None:
+            self.bad = "the body is not a chat completion"
+            return
+        self._facts(answer, answer.get("usage"))
+        self._count(parts, self._body_ns)
+
+    def usage_facts(self) -> dict[str, Any]:
+        """The record's token fields: as the server's usage sent them, else counted from the chunks (approximate)."""
+        usage, visible = self.usage, len(self.times) - self.reasoning_chunks
+        if usage is not None:
+            note = usage.note
+            if usage.completion_tokens is not None and visible > usage.completion_tokens:
+                over = f"{visible} visible chunks > completion_tokens {usage.completion_tokens}"
+                note = f"{note}; {over}" if note else over
+            return {
+                "prompt_tokens": usage.prompt_tokens,
+                "cached_tokens": usage.cached_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
+                "billed_ticks": usage.ticks,
+                "usage_source": "usage",
+                "usage_note": note,
+            }
+        if not self.times:
+            return {}
+        return {
+            "completion_tokens": visible,
+            "reasoning_tokens": self.reasoning_chunks,
+            "usage_source": "counted",
+        }
+
+    def chunk_us(self, sent_ns: int) -> "tuple[array[int], int]":
+        """(first chunk - send, then the gaps, in us as int32; chunks that carry the stamp of the one before).
+
+        Gaps are differences of rounded times, so that rounding never accumulates. Chunks that the server itself put
+        into one frame share their stamp by right and are not counted.
+        """
+        if not self.times:
+            return array("i"), 0
+        # stamps of two clocks (kernel, user) may cross by microseconds where a kernel stamp was missing
+        times = np.maximum.accumulate(np.frombuffer(self.times, dtype=np.int64))
+        since_ns = np.maximum(times - sent_ns, 0)
+        steps = np.diff((since_ns + 500) // 1000, prepend=0)
+        shared = int(np.count_nonzero(np.diff(times) == 0)) - self._bundled
+        return array("i", steps.astype(np.int32).tobytes()), max(shared, 0)
