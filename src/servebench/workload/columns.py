@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from servebench.errors import UsageError
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import least_prompt_tokens
-from servebench.workload.lengths import Constant, Distribution
 from servebench.workload.prompts import MARK_BYTES
 from servebench.workload.request_class import RequestClass
 
@@ -63,15 +62,7 @@ class SpecDraw:
         self._variants = [self._variant_tokens(cls, bytes_per_token) for cls in classes]
         # per class and variant: the least prompt; the last entry is the one without a prefix
         self._least = [
-            np.array(
-                [
-                    least_prompt_tokens(
-                        cls, n, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token
-                    )
-                    for n in [*variants.tolist(), 0]
-                ],
-                dtype=np.int64,
-            )
+            _least(cls, variants, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
             for cls, variants in zip(classes, self._variants, strict=True)
         ]
         for cls, least in zip(classes, self._least, strict=True):
@@ -143,5 +134,10 @@ class SpecDraw:
         return np.maximum(cls.shared_prefix.tokens.tokens(u), shortest)
 
 
-def constant(value: float) -> Distribution:
-    return Constant(dist="constant", value=value)
+def _least(cls: RequestClass, variants: Ints, *, preamble_tokens: int, bytes_per_token: float) -> Ints:
+    lengths, index = np.unique(np.append(variants, 0), return_inverse=True)
+    least = [
+        least_prompt_tokens(cls, length, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
+        for length in lengths.tolist()
+    ]
+    return np.array(least, dtype=np.int64)[index]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from servebench.workload.prompts import MARK_BYTES, Corpus, billed_tokens, bytes_for
+from servebench.workload.prompts import CORPUS_BYTES, MARK_BYTES, Corpus, billed_tokens, bytes_for
 from servebench.workload.request_class import TOOL_CHOICES, RequestClass
 from servebench.workload.spec import RequestSpec
 
@@ -34,6 +34,12 @@ class BodyEncoder:
         self._head = b'{"model":' + orjson.dumps(model) + b',"messages":['
         self._tails = {cls.name: _tail(cls) for cls in classes}
         self._tools_bytes = {cls.name: tools_bytes(cls) for cls in classes}
+
+    def material(self) -> bytes:
+        """All that bodies are made of besides their specs: equal material and equal specs give equal bodies."""
+        sizes = f"{self._seed}/{self._preamble_tokens}/{self._bytes_per_token!r}".encode()
+        tails = [b"%b:%b" % (name.encode(), tail) for name, tail in self._tails.items()]
+        return b"\n".join((sizes, self._head, *tails, self._corpus.text(CORPUS_BYTES, 0)))
 
     def body(self, spec: RequestSpec) -> bytes:
         """The request body. Bills exactly spec.prompt_tokens on the mock (prompts.py has the formula)."""
@@ -86,4 +92,6 @@ def _tail(cls: RequestClass) -> bytes:
         tail += b',"tool_choice":' + orjson.dumps(
             cls.tool_choice if cls.tool_choice in TOOL_CHOICES else named
         )
+    if cls.parallel_tool_calls is not None:
+        tail += b',"parallel_tool_calls":' + orjson.dumps(cls.parallel_tool_calls)
     return tail

@@ -100,10 +100,14 @@ class WorkloadPlan(BaseModel):
 
     @property
     def warmup(self) -> float:
-        """Seconds kept out of percentiles: as asked, else none for a trace or a short run, else a tenth."""
-        asked = self.scenario.warmup_s if self.warmup_s is None else self.warmup_s
-        if asked is not None:
-            return asked
+        """Seconds kept out of percentiles: as asked, else none for a trace or a short run, else a tenth.
+
+        The scenario's own warm-up gives way where the run is cut shorter than it.
+        """
+        if self.warmup_s is not None:
+            return self.warmup_s
+        if self.scenario.warmup_s is not None and self.scenario.warmup_s < self.duration:
+            return self.scenario.warmup_s
         return (
             0.0 if self.trace is not None or self.duration < WARMUP_FROM_S else WARMUP_SHARE * self.duration
         )
@@ -199,12 +203,12 @@ class Workload:
 
     @property
     def schedule_hash(self) -> str:
-        """SHA-256 (hex) of the intended starts and of the vectors of class, lengths and prefix.
+        """SHA-256 (hex) of the intended starts, of the vectors of class, lengths and prefix, and of the texts.
 
-        Equal hashes: the same requests at the same times. A closed loop has no end and hashes its first
-        ids, its users and their think times.
+        Equal hashes: the same bytes at the same times. A closed loop has no end and hashes its first ids, its
+        users and their first think times.
         """
-        digest = hashlib.sha256("/".join(cls.name for cls in self.classes).encode())
+        digest = hashlib.sha256(self._encoder.material())
         columns = self.columns(0, _HASHED_IDS) if self._whole is None else self._whole
         for vector in (
             self.intended_ns,

@@ -45,6 +45,7 @@ class RequestClass(BaseModel):
     reasoning_effort: Effort | None = None
     tools: tuple[str | dict[str, Any], ...] = ()
     tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
     shared_prefix: SharedPrefix | None = None
     slo: tuple[str, ...] = ()
     goodput: tuple[str, ...] = ()
@@ -89,9 +90,10 @@ def tool_problems(cls: Mapping[str, Any]) -> list[Problem]:
     problems += [
         ("tools", f"{name} stands there twice") for name in sorted({n for n in names if names.count(n) > 1})
     ]
-    if choice is not None and not tools:
-        problems.append(("tool_choice", "needs tools"))
-    elif choice is not None and not problems and choice not in (*TOOL_CHOICES, *names):
+    for key in ("tool_choice", "parallel_tool_calls"):
+        if cls.get(key) is not None and not tools:
+            problems.append((key, "needs tools"))
+    if choice is not None and not problems and choice not in (*TOOL_CHOICES, *names):
         problems.append(
             ("tool_choice", f"must be one of {', '.join((*TOOL_CHOICES, *names))}, got {choice!r}")
         )
