@@ -1,12 +1,10 @@
 """`servebench tiers [TIER]`: the tiers of the catalog; of one tier, every number with kind, source and date.
 
-A MODELLED value is marked so wherever it stands, with its band. The speed of a tier without a published one
-is the step-time model's; its band is the root of squares of what each banded number does alone (in logs).
+A MODELLED value is marked so wherever it stands, with its band.
 """
 
 import json
-import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -14,18 +12,8 @@ import click
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.load import Catalog, load_catalog
 from servebench.catalog.provenance import Kind, Source
-from servebench.catalog.tiers import OperatingPoint, ReferenceModel, Tier
-
-# where a speed is stated for a tier that no published figure ties to a point
-DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS = 32, 64_000
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Output tokens/s of one user in a batch whose sequences all have this context."""
-
-    point: OperatingPoint
-    source: Source
+from servebench.catalog.tiers import ReferenceModel, Tier
+from servebench.cli.tier_figures import speed_of, weights_source
 
 
 @click.command(name="tiers")
@@ -41,43 +29,6 @@ def command(tier: str | None, as_json: bool) -> None:
         _print_all(catalog)
     else:
         _print_one(tiers[0], catalog.gpu(tiers[0].serving.gpu_id))
-
-
-def speed_of(tier: Tier, gpu: Gpu) -> Speed:
-    """The published operating point, else the model's speed at 32 sequences of 64k with its band."""
-    if tier.operating_point is not None:
-        return Speed(tier.operating_point, tier.sources["operating_point"])
-    speed = _modelled_speed(tier, gpu)
-    low, high = _band(tier, gpu, speed)
-    point = OperatingPoint(DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS, speed)
-    date = max(source.date for source in tier.sources.values())
-    return Speed(point, Source(Kind.MODELLED, "servebench's step-time model", date, low, high))
-
-
-def _modelled_speed(tier: Tier, gpu: Gpu) -> float:
-    from servebench.engine.step_time import StepTimeModel
-
-    model = StepTimeModel(tier.shape, tier.serving, gpu)
-    return model.tokens_per_s_per_user(DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS)
-
-
-def _band(tier: Tier, gpu: Gpu, speed: float) -> tuple[float, float]:
-    """Each banded number goes alone to both of its ends; the faster and the slower effects add in squares."""
-    from servebench.catalog.variants import SERVING_FIELDS, SHAPE_FIELDS, with_value
-
-    faster = slower = 0.0
-    # P_ne and k follow P_act
-    for name in sorted((SERVING_FIELDS | SHAPE_FIELDS) - {"params_non_expert", "experts_active"}):
-        source = tier.sources.get(name)
-        ends = () if source is None else (source.low, source.high)
-        changes = [
-            math.log(_modelled_speed(with_value(tier, name, end), gpu) / speed)
-            for end in ends
-            if end is not None
-        ]
-        faster += max((0.0, *changes)) ** 2
-        slower += min((0.0, *changes)) ** 2
-    return speed * math.exp(-math.sqrt(slower)), speed * math.exp(math.sqrt(faster))
 
 
 def numbers(tier: Tier) -> dict[str, tuple[Any, Source]]:
@@ -134,7 +85,7 @@ def _tier_json(tier: Tier, gpu: Gpu) -> dict[str, Any]:
         "default_reasoning_effort": tier.default_reasoning_effort,
         "gpu_id": tier.serving.gpu_id,
         "communication": tier.serving.communication,
-        "weight_bytes": {"value": tier.shape.weight_bytes, **_source_json(_weights_source(tier))},
+        "weight_bytes": {"value": tier.shape.weight_bytes, **_source_json(weights_source(tier))},
         "solved": tier.solved,
         "speed": {
             "tokens_per_s_per_user": speed.point.tokens_per_s,
@@ -179,7 +130,7 @@ def _print_all(catalog: Catalog) -> None:
             _marked(tier.shape.params_active, tier.sources["params_active"], "{:.3g} B", 1e9),
             _marked(tier.context_length_tokens, tier.sources["context_length_tokens"], "{:,.0f}", 1),
             f"{tier.serving.gpus} x {gpu.name}\n{tier.sources['gpus'].kind}",
-            _marked(tier.shape.weight_bytes, _weights_source(tier), "{:,.0f} GB", 1e9),
+            _marked(tier.shape.weight_bytes, weights_source(tier), "{:,.0f} GB", 1e9),
             _marked(speed.point.tokens_per_s, speed.source, "{:.0f} tok/s", 1)
             + f"\nat {speed.point.batch} x {speed.point.context_tokens // 1000}k",
         )
@@ -196,21 +147,6 @@ def _print_all(catalog: Catalog) -> None:
             style="dim",
         )
     out.print("`servebench tiers TIER` shows every number with its source.", style="dim")
-
-
-def _weights_source(tier: Tier) -> Source:
-    """Weight bytes follow from the split of the parameters, and so from params_active and its band."""
-    from servebench.catalog.variants import with_value
-
-    active = tier.sources["params_active"]
-    ends = [
-        with_value(tier, "params_active", end).shape.weight_bytes
-        for end in (active.low, active.high)
-        if end is not None
-    ]
-    kind = Kind.MODELLED if active.kind is Kind.MODELLED else Kind.DERIVED
-    low, high = (min(ends), max(ends)) if len(ends) == 2 else (None, None)
-    return Source(kind, "P_ne wb_ne + P_exp wb_e", active.date, low, high)
 
 
 def _reference_line(ref: ReferenceModel) -> str:

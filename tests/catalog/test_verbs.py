@@ -1,0 +1,97 @@
+"""`servebench tiers` and `servebench prices`: what they show, and what they say to a wrong name."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from servebench.cli import cli
+from servebench.errors import UsageError
+
+
+def output(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def answer(*arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(output(*arguments, "--json"))
+    return found
+
+
+def test_tiers_shows_each_with_its_marks() -> None:
+    text = output("tiers")
+    for tier_id in ("grok-4.3", "grok-5-small", "grok-5-mid", "grok-5-large", "grok-5-max"):
+        assert tier_id in text
+    assert "MODELLED 18-37" in text  # the active parameters of grok-4.3, 1 sigma
+    assert "100 tok/s" in text
+    assert "72 x GB300 NVL72" in text
+    assert "GPT-4 (OpenAI): 1.76 T, a rumour" in text
+    assert "Colossus 2: 200,000+" in text
+
+
+def test_tiers_of_one_tier_shows_every_number() -> None:
+    text = output("tiers", "grok-4.3-latest")
+    for name in ("params_active", "layer_latency_s", "kv_bytes_per_token", "reasoning_tokens.low"):
+        assert name in text
+    assert "solved by calibration: layer_latency_s" in text
+
+
+def test_tiers_as_json_has_kind_source_and_date_of_all() -> None:
+    found = answer("tiers")
+    assert len(found["tiers"]) == 5
+    for tier in found["tiers"]:
+        for name, value in tier["values"].items():
+            assert value["kind"] in {"published", "derived", "assumed", "MODELLED"}, name
+            assert value["source"], name
+            assert value["date"], name
+        speed = tier["speed"]
+        if tier["id"] == "grok-4.3":
+            assert (speed["kind"], speed["tokens_per_s_per_user"]) == ("published", 100)
+        else:
+            assert speed["kind"] == "MODELLED"
+            assert speed["low"] < speed["tokens_per_s_per_user"] < speed["high"]
+    assert {ref["id"] for ref in found["references"]} >= {"gpt-5.5", "claude-opus-4-7", "gpt-4"}
+    assert [tier["id"] for tier in answer("tiers", "grok-5-max")["tiers"]] == ["grok-5-max"]
+
+
+def test_prices_shows_ours_and_theirs() -> None:
+    text = output("prices", "--on", "2026-11-24")
+    for word in ("grok-4.3", "1.25", "2.50", ">= 200,000", "GPT-5.5", "Claude Opus 4.7", "genai-prices"):
+        assert word in text
+
+
+def test_prices_as_json_are_exact() -> None:
+    found = answer("prices", "--on", "2026-11-24")
+    grok = next(row for row in found["ours"] if row["model"] == "grok-4.3")
+    assert grok["ticks_per_token"] == {"input": 12500, "cached": 2000, "output": 25000}
+    assert grok["usd_per_mtok"]["input"] == "1.25"
+    assert (grok["long_context_threshold_tokens"], grok["threshold_inclusive"]) == (200_000, True)
+    assert found["retired"]["grok-3"] == {"bills_as": "grok-4.3", "since": "2026-05-15"}
+    gpt = next(row for row in found["market"]["models"] if row["id"] == "gpt-5.5")
+    assert gpt["usd_per_mtok"]["long_output"] == "45"
+
+
+def test_prices_of_an_earlier_day() -> None:
+    found = answer("prices", "--on", "2026-07-10")
+    by_model = {row["model"]: row for row in found["ours"]}
+    assert by_model["grok-4.5"]["ticks_per_token"]["cached"] == 5000
+    assert "grok-4.7" not in by_model  # nothing is known of it on that day
+
+
+def test_an_unknown_tier_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match="unknown tier 'grok-9'"):
+        output("tiers", "grok-9")
+
+
+def test_an_unknown_tier_ends_with_code_2_and_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "servebench", "tiers", "grok-9"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("servebench: unknown tier 'grok-9'; known: grok-4.3")
+    assert done.stderr.count("\n") == 1
