@@ -1,0 +1,117 @@
+"""`servebench run`: one measured run. Parses and checks everything, then becomes Locust."""
+
+from typing import Any
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("scenario")
+@click.option(
+    "--target",
+    default="mock",
+    show_default=True,
+    metavar="mock|xai|URL",
+    help="What to load. mock starts one for the run and stops it.",
+)
+@click.option("--model", metavar="ID", help="Model to ask for (default: the scenario's).")
+@click.option(
+    "--rate", "rate_rps", type=click.FloatRange(min=0, min_open=True), help="Open loop: arrivals per second."
+)
+@click.option(
+    "-u", "--users", type=click.IntRange(min=1), help="Closed loop: users with one request in flight each."
+)
+@click.option(
+    "--duration", "duration_s", type=click.FloatRange(min=0, min_open=True), help="Seconds of arrivals."
+)
+@click.option(
+    "--warmup",
+    "warmup_s",
+    type=click.FloatRange(min=0),
+    help="Seconds left out of percentiles (default: 0 for traces and runs under 60 s, else 10 %).",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False),
+    help="Replay this trace's times and lengths (Azure 2023 CSV or JSONL).",
+)
+@click.option(
+    "--trace-start",
+    "trace_start_s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Seconds into the trace.",
+)
+@click.option(
+    "--rate-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Scale the trace's rate by thinning or superposition.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--slo", multiple=True, metavar="TEXT", help='Gate, e.g. "ttft p99 < 2s"; repeatable.')
+@click.option(
+    "--goodput",
+    multiple=True,
+    metavar="METRIC:MS",
+    help="Goodput limits in vLLM's spelling, e.g. ttft:500 tpot:50; repeatable.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Locust workers beside the master; 0: one process does it all.",
+)
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Cap per worker; what waits still counts from its intended start.",
+)
+@click.option(
+    "--grace",
+    "grace_s",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for what is in flight at the end.",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --target mock: replicas of the tier.",
+)
+@click.option("--web", is_flag=True, help="Locust's web UI on http://127.0.0.1:8089 instead of headless.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), help="Run directory (default runs/<UTC>-<scenario>-<seed>)."
+)
+@click.option("--junit", type=click.Path(dir_okay=False), help="Write the gates as JUnit XML.")
+@click.option(
+    "--markdown",
+    type=click.Path(dir_okay=False),
+    help="Write the result as Markdown (for $GITHUB_STEP_SUMMARY).",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Prometheus endpoint on loopback; 0: any free port.",
+)
+@click.option("--json", "print_json", is_flag=True, help="Print the summary as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress line.")
+def command(**flags: Any) -> None:
+    """Run SCENARIO (a shipped name or a YAML file) against a target, measure it, and write a run directory.
+
+    Exit: 0 every gate passes or none is asked, 1 error, 2 bad input, 3 gate failed, 4 inconclusive,
+    5 INVALID run, 130 interrupted.
+    """
+    from servebench.drive.start import RunRequest, start
+
+    start(RunRequest(**flags), spawn=False)

@@ -1,0 +1,164 @@
+"""Conductor: the side of a run that measures nothing. It opens the run, gathers what the shards report,
+feeds the collector and the progress line, and closes the run. On Locust's master, or beside the one shard
+of a single process.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from servebench.drive.finish import Finished, RunFacts, finish_run
+from servebench.drive.objectives import objectives
+from servebench.drive.settings import RunSettings
+from servebench.errors import OperationError
+from servebench.export.collector import CollectorHandle
+from servebench.results.live import LiveStats
+from servebench.results.run_directory import write_manifest
+
+
+class Conductor:
+    """One run from begin() to finish()."""
+
+    def __init__(self, settings: RunSettings, *, interactive: bool) -> None:
+        self.settings = settings
+        self.workload = settings.plan.build()
+        wanted = objectives(settings)
+        self.live = LiveStats(wanted.slos, wanted.goodput)
+        self.interactive = interactive
+        self.finals: dict[int, dict[str, Any]] = {}
+        self.shards = 0
+        self.t0_realtime_ns = 0
+        self.interrupted = False
+        self.finished: Finished | None = None
+        self._collector: CollectorHandle | None = None
+        self._in_flight: dict[int, int] = {}
+        self._users: dict[int, int] = {}
+        self._next_line_s = 0.0
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.settings.run_dir)
+
+    def begin(self, *, shards: int) -> None:
+        """Make the run directory and start the collector. Raises OperationError where either can't be had."""
+        self.shards = shards
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OperationError(f"can't make the run directory {self.run_dir}: {error.strerror}") from None
+        if self.settings.metrics_port is not None:
+            self._collector = CollectorHandle.start(
+                port=self.settings.metrics_port,
+                labels={
+                    "run_id": self.settings.run_id,
+                    "scenario": self.settings.plan.scenario.name,
+                    "model": self.workload.model,
+                    "target": self.settings.target_kind,
+                },
+            )
+            self._say(f"metrics: http://127.0.0.1:{self._collector.port}/metrics")
+        self._write_manifest()
+
+    def set_start(self, t0_realtime_ns: int) -> None:
+        self.t0_realtime_ns = t0_realtime_ns
+        self._write_manifest()
+
+    def take_report(self, report: dict[str, Any]) -> None:
+        """One shard's second: its live delta and gauges."""
+        shard = int(report["shard"])
+        self._in_flight[shard] = int(report["in_flight"])
+        self._users[shard] = int(report["users"])
+        self.live.merge(report["delta"])
+        if self._collector is not None:
+            elapsed_s = self.elapsed_s()
+            self._collector.send(
+                {
+                    "delta": report["delta"],
+                    "gauges": {
+                        "in_flight": sum(self._in_flight.values()),
+                        "users": sum(self._users.values()),
+                        "offered_rate_rps": self._offered_rate_rps(elapsed_s),
+                        "client_cpu_ratio": float(report["cpu_ratio"]),
+                    },
+                }
+            )
+
+    def elapsed_s(self) -> float:
+        return max((time.time_ns() - self.t0_realtime_ns) / 1e9, 0.0) if self.t0_realtime_ns else 0.0
+
+    def progress(self) -> None:
+        """One line on stderr: in place on a terminal, each five seconds elsewhere."""
+        if self.settings.quiet:
+            return
+        elapsed_s = self.elapsed_s()
+        if not self.interactive and elapsed_s < self._next_line_s:
+            return
+        self._next_line_s = elapsed_s + 5.0
+        facts = self.live.snapshot()
+        done = sum(facts["outcomes"].values())
+        failed = done - facts["outcomes"].get("success", 0)
+        ttft = facts["quantiles"].get("ttft", {}).get("p50")
+        line = (
+            f"{elapsed_s:6.1f} s of {self.workload.duration_s:.0f} s   done {done}   failed {failed}   "
+            f"in flight {sum(self._in_flight.values())}   "
+            f"TTFT p50 {'-' if ttft is None else f'{ttft:.3f} s'}   "
+            f"output {facts['tokens'].get('output', 0)} tokens   ${facts['cost_ticks'] / 1e10:.4f}"
+        )
+        self._say(line, in_place=True)
+
+    def finish(self) -> Finished:
+        """Gather the parts, write all files of the run, and say how it ended. Once."""
+        if self.finished is not None:
+            return self.finished
+        if self.interactive and not self.settings.quiet:
+            sys.stderr.write("\n")
+        self._write_manifest()
+        self.finished = finish_run(self.settings, self._facts())
+        if self._collector is not None:
+            self._collector.finish(2.0)
+            self._collector = None
+        return self.finished
+
+    def _facts(self) -> RunFacts:
+        return RunFacts(
+            t0_utc=datetime.fromtimestamp(self.t0_realtime_ns / 1e9, UTC).isoformat(),
+            elapsed_s=self.elapsed_s(),
+            shards=self.shards,
+            finals=dict(self.finals),
+            interrupted=self.interrupted,
+            schedule_hash=self.workload.schedule_hash,
+            planned_requests=len(self.workload.intended_ns) if self.workload.mode == "open" else None,
+            mode=self.workload.mode,
+            duration_s=self.workload.duration_s,
+            warmup_s=self.workload.warmup_s,
+            notes=self.workload.notes,
+        )
+
+    def _write_manifest(self) -> None:
+        write_manifest(self.run_dir, self._facts().manifest(self.settings))
+
+    def _offered_rate_rps(self, elapsed_s: float) -> float:
+        if (
+            self.workload.mode != "open"
+            or self.workload.duration_s <= 0
+            or elapsed_s > self.workload.duration_s
+        ):
+            return 0.0
+        return len(self.workload.intended_ns) / self.workload.duration_s
+
+    def _say(self, text: str, *, in_place: bool = False) -> None:
+        if self.settings.quiet:
+            return
+        sys.stderr.write(f"\r{text}\033[K" if in_place and self.interactive else f"{text}\n")
+        sys.stderr.flush()
+
+
+def watch(conductor: Conductor, interval_s: float = 0.5) -> None:
+    """Greenlet: the progress line until the run is finished."""
+    while conductor.finished is None:
+        conductor.progress()
+        gevent.sleep(interval_s)

@@ -1,0 +1,190 @@
+"""The one place where Locust's events meet servebench.
+
+Order in Locust: locustfile import, init_command_line_parser, fork (--processes), init, then per test
+test_start (master first, before the spawn messages), test_stopping, test_stop. The master ships the plan
+and waits until each worker has built its shard; then it sends T0. It collects in test_stopping, because
+quit() leaves only half a second after that.
+"""
+
+from locust import events
+from locust.runners import MasterRunner, WorkerRunner
+
+import gc
+import signal
+import sys
+import time
+from typing import Any
+
+import gevent
+
+from servebench.drive.conductor import Conductor, watch
+from servebench.drive.options import add_arguments, settings_from_options
+from servebench.drive.rig import end_test, give_up, guarded, quit_all, rig
+from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
+from servebench.errors import ServebenchError
+
+_BUILD_TIMEOUT_S = 60.0
+_START_LEAD_NS = 200_000_000
+_DRAIN_MARGIN_S = 15.0
+
+
+def register() -> None:
+    """Listen to Locust's events. Once a process, at the import of a locustfile."""
+    events.init_command_line_parser.add_listener(on_parser)
+    events.init.add_listener(on_init)
+    events.test_start.add_listener(on_test_start)
+    events.test_stopping.add_listener(on_test_stopping)
+    events.quit.add_listener(on_quit)
+
+
+def on_parser(parser: Any, **_: Any) -> None:
+    add_arguments(parser)
+
+
+def on_init(environment: Any, runner: Any, **_: Any) -> None:
+    if isinstance(runner, WorkerRunner):
+        for name, (handler, concurrent) in WORKER_MESSAGES.items():
+            runner.register_message(name, handler, concurrent=concurrent)
+    else:
+        for name, listener in _FROM_WORKERS.items():
+            runner.register_message(name, listener)
+    gevent.signal_handler(signal.SIGINT, on_sigint, environment)
+    gc.collect()
+    gc.freeze()  # what was imported stays; collections in the run need not walk it
+
+
+def on_sigint(environment: Any) -> None:
+    """First Ctrl-C: drain, then quit. Second: no grace. Third: leave. Workers leave it to the master."""
+    rig.sigints += 1
+    if rig.sigints >= 3:
+        sys.stderr.write("\nservebench: left at once; the records so far are in the run directory\n")
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    if rig.conductor is not None:
+        rig.conductor.interrupted = True
+    if rig.sigints == 2:
+        rig.hurry = True
+        rig.progressed.set()
+        if rig.session is not None:
+            rig.session.hurry()
+        return
+    sys.stderr.write("\nservebench: stopping; waiting for what is in flight (Ctrl-C again to cut it short)\n")
+    gevent.spawn(quit_all, environment)
+
+
+@guarded
+def on_test_start(environment: Any, **_: Any) -> None:
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        return  # its shard began with servebench_go, which came before the spawn message
+    rig.new_test()
+    settings = settings_from_options(environment, rig.scenario_name)
+    conductor = rig.conductor = Conductor(settings, interactive=sys.stderr.isatty())
+    if isinstance(runner, MasterRunner):
+        _start_workers(environment, conductor)
+    else:
+        conductor.begin(shards=1)
+        rig.session = build_session(environment, settings, shard=0, shards=1)
+        t0_ns = time.time_ns() + _START_LEAD_NS
+        conductor.set_start(t0_ns)
+        rig.session.start(t0_ns)
+        gevent.spawn(Reporter(environment, rig.session).loop)
+    gevent.spawn(watch, conductor)
+    if conductor.workload.mode == "closed" and settings.own_exit_codes:
+        lead_s = _START_LEAD_NS / 1e9
+        gevent.spawn_later(conductor.workload.duration_s + lead_s, end_test, environment)
+
+
+def _start_workers(environment: Any, conductor: Conductor) -> None:
+    runner = environment.runner
+    rig.shards = {client.id: shard for shard, client in enumerate(runner.clients.all)}
+    conductor.begin(shards=len(rig.shards))
+    text = conductor.settings.model_dump_json()
+    for client_id, shard in rig.shards.items():
+        message = {"settings": text, "shard": shard, "shards": len(rig.shards)}
+        runner.send_message("servebench_plan", message, client_id=client_id)
+    if not rig.wait_for(lambda: len(rig.ready) == len(rig.shards), _BUILD_TIMEOUT_S):
+        missing = len(rig.shards) - len(rig.ready)
+        raise rig.trouble or ServebenchError(
+            f"{missing} of {len(rig.shards)} workers were not ready within {_BUILD_TIMEOUT_S:.0f} s"
+        )
+    t0_ns = time.time_ns() + _START_LEAD_NS
+    conductor.set_start(t0_ns)
+    runner.send_message("servebench_go", {"t0_realtime_ns": t0_ns})
+
+
+@guarded
+def on_test_stopping(environment: Any, **_: Any) -> None:
+    """Every worker hands in its last seconds and closes its files before Locust goes on to quit."""
+    runner, conductor = environment.runner, rig.conductor
+    if isinstance(runner, WorkerRunner):
+        if rig.session is not None:
+            rig.session.drain(0.0)  # the master has gone; after servebench_drain this does nothing
+        return
+    if conductor is None or conductor.finished is not None or rig.trouble is not None:
+        return
+    grace_s = 0.0 if rig.hurry else conductor.settings.grace_s
+    if isinstance(runner, MasterRunner):
+        runner.send_message("servebench_drain", {"grace_s": grace_s})
+        alive = {client.id for client in runner.clients.all if client.state != "missing"}
+        expected = {shard for client, shard in rig.shards.items() if client in alive}
+        complete = rig.wait_for(lambda: expected <= set(conductor.finals), grace_s + _DRAIN_MARGIN_S)
+        if rig.hurry and not complete:
+            runner.send_message("servebench_drain", {"grace_s": 0.0})
+            rig.hurry = False  # heard: the workers need a moment to write down what they abort
+            rig.wait_for(lambda: expected <= set(conductor.finals), _DRAIN_MARGIN_S)
+    elif rig.session is not None:
+        rig.session.drain(grace_s)
+        Reporter(environment, rig.session).report()
+        conductor.finals[0] = rig.session.final()
+    finished = conductor.finish()
+    if conductor.settings.own_exit_codes:
+        environment.process_exit_code = finished.exit_code
+
+
+def on_quit(exit_code: int, **_: Any) -> None:
+    """Last of all, below Locust's own tables."""
+    if rig.conductor is not None and rig.conductor.finished is not None:
+        rig.conductor.finished.show()
+
+
+def from_ready(environment: Any, msg: Any, **_: Any) -> None:
+    rig.ready.add(msg.data["shard"])
+    rig.progressed.set()
+
+
+def from_live(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        rig.conductor.take_report(msg.data)
+
+
+def from_idle(environment: Any, msg: Any, **_: Any) -> None:
+    rig.idle.add(msg.data["shard"])
+    if rig.idle == set(rig.shards.values()):
+        gevent.spawn(end_test, environment)
+
+
+def from_final(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        rig.conductor.finals[msg.data["shard"]] = msg.data
+    rig.progressed.set()
+
+
+def from_trouble(environment: Any, msg: Any, **_: Any) -> None:
+    trouble = ServebenchError(msg.data["error"])
+    trouble.exit_code = msg.data["exit_code"]
+    rig.trouble = trouble
+    rig.progressed.set()
+    if rig.conductor is not None and rig.conductor.t0_realtime_ns:
+        give_up(environment, trouble)
+
+
+_FROM_WORKERS = {
+    "servebench_ready": from_ready,
+    "servebench_live": from_live,
+    "servebench_idle": from_idle,
+    "servebench_final": from_final,
+    "servebench_trouble": from_trouble,
+}

@@ -1,0 +1,153 @@
+"""Start what a run needs: the mock (a process of its own that dies with its owner) and Locust.
+
+`run` becomes Locust (exec: same process id, terminal and signals); `demo` spawns it and waits. Nothing here
+imports gevent or asyncio.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import servebench
+from servebench.drive.settings import RunSettings
+from servebench.errors import OperationError, UsageError
+
+_MOCK_START_TIMEOUT_S = 30.0
+
+
+def locustfile_dir() -> Path:
+    """Inside an installed package, else the checkout's (editable installs)."""
+    package = Path(servebench.__file__).parent
+    for candidate in (package / "locustfiles", package.parents[1] / "locustfiles"):
+        if (candidate / "scenario.py").is_file():
+            return candidate
+    raise OperationError("the locustfiles are missing from this installation: install servebench again")
+
+
+@dataclass(slots=True)
+class MockProcess:
+    """A running mock. It exits when the last copy of owner_fd closes, also when its owner is killed."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    owner_fd: int
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        os.close(self.owner_fd)
+
+
+def start_mock(flags: Sequence[str] = ()) -> MockProcess:
+    """Start `python -m mock_server` on a free loopback port. Raises OperationError or UsageError."""
+    read_fd, owner_fd = os.pipe()
+    os.set_inheritable(owner_fd, True)  # `run` becomes Locust by exec and goes on owning the mock
+    command = [sys.executable, "-m", "mock_server", "--port", "0", "--exit-with-fd", str(read_fd), *flags]
+    # a session of its own: Ctrl-C on the terminal is for the load side, which still needs the mock to drain
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=(read_fd,),
+        start_new_session=True,
+    )
+    os.close(read_fd)
+    assert process.stdout is not None
+    line = _first_line(process)
+    if line.startswith("listening on "):
+        return MockProcess(url=line.split()[2], process=process, owner_fd=owner_fd)
+    os.close(owner_fd)
+    process.kill()
+    _, said = process.communicate()
+    problem = said.strip().splitlines()[-1] if said.strip() else f"it said {line!r}"
+    problem = problem.removeprefix("servebench: ").removeprefix("mock_server: ")
+    raise (UsageError if process.returncode == 2 else OperationError)(f"the mock did not start: {problem}")
+
+
+def _first_line(process: "subprocess.Popen[str]") -> str:
+    import select
+
+    assert process.stdout is not None
+    until = time.monotonic() + _MOCK_START_TIMEOUT_S
+    while time.monotonic() < until:
+        if select.select([process.stdout], [], [], 0.2)[0]:
+            return process.stdout.readline().strip()
+        if process.poll() is not None:
+            return ""
+    return ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def locust_command(settings: RunSettings, *, processes: int, web_port: int | None = None) -> list[str]:
+    """Write the run file and give the command line that runs it. processes 0: one process, no workers."""
+    run_dir = Path(settings.run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        run_file = run_dir / "run.json"
+        run_file.write_text(settings.model_dump_json(), encoding="utf-8")
+    except OSError as error:
+        raise OperationError(f"can't write the run directory {run_dir}: {error.strerror}") from None
+    users = settings.plan.users or max(processes, 1)
+    command = [
+        sys.executable, "-m", "locust",
+        "-f", str(locustfile_dir() / "scenario.py"),
+        "--host", settings.target_url,
+        "--servebench-run", str(run_file),
+        "--users", str(users), "--spawn-rate", str(max(users, 1)),
+        "--loglevel", "WARNING",
+    ]  # fmt: skip
+    if web_port is None:
+        # --json-file keeps Locust's own tables off the screen and on the disk
+        command += ["--headless", "--only-summary", "--json-file", str(run_dir / "locust_stats")]
+    else:
+        command += ["--autostart", "--web-host", "127.0.0.1", "--web-port", str(web_port)]
+    if processes > 0:
+        port = str(free_port())
+        command += [
+            "--processes",
+            str(processes),
+            "--master-bind-host",
+            "127.0.0.1",
+            "--master-bind-port",
+            port,
+        ]
+        command += ["--master-port", port]
+    return command
+
+
+def become_locust(command: Sequence[str]) -> None:
+    """exec: does not return."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], list(command))
+
+
+def wait_for_locust(command: Sequence[str]) -> int:
+    """Spawn and wait. Ctrl-C reaches the child by the terminal, SIGTERM is passed on."""
+    process = subprocess.Popen(list(command))
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

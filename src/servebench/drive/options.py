@@ -1,0 +1,128 @@
+"""What plain `locust` understands besides its own flags, and the settings that follow from them.
+
+`servebench run` hands over a whole RunSettings file instead (--servebench-run), so that both ways end in
+the same value.
+"""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from servebench.catalog.load import load_catalog
+from servebench.drive.settings import RunSettings
+from servebench.drive.targets import is_xai, normalise_url
+from servebench.errors import UsageError
+from servebench.results.redaction import redact_command
+from servebench.results.run_directory import default_run_dir
+from servebench.results.slo import parse_goodput, parse_slos
+from servebench.workload.plan import WorkloadPlan
+from servebench.workload.scenario import Scenario, load_scenario
+
+# assumed, for models outside the catalog
+DEFAULT_BYTES_PER_TOKEN = 4.0
+DEFAULT_CONTEXT_TOKENS = 1_000_000
+
+
+def add_arguments(parser: Any) -> None:
+    add = parser.add_argument  # not in a group: only the parser itself knows include_in_web_ui
+    add("--servebench-run", default="", help="Run file of `servebench run`", include_in_web_ui=False)
+    add("--scenario", default="", help="Scenario name or YAML file, where the locustfile names none")
+    add("--model", default="", help="Model to ask for (default: the scenario's)")
+    add("--rate", type=float, default=0.0, help="Open loop: arrivals per second (default 0: closed loop)")
+    add("--seed", type=int, default=1, help="Seed of arrivals, lengths and prompts")
+    add("--slo", action="append", default=[], help='Gate, e.g. "ttft p99 < 2s"', include_in_web_ui=False)
+    add("--goodput", action="append", default=[], help="Limits in ms, e.g. ttft:500", include_in_web_ui=False)
+    add("--out", default="", help="Run directory (default runs/<UTC>-<scenario>-<seed>)")
+    add("--metrics-port", type=int, default=0, help="Prometheus endpoint (default 0: any free port)")
+
+
+def build_plan(
+    scenario: Scenario,
+    *,
+    model: str | None,
+    seed: int,
+    rate_rps: float | None = None,
+    users: int | None = None,
+    duration_s: float | None = None,
+    **more: Any,
+) -> WorkloadPlan:
+    """A WorkloadPlan with the model's figures of the catalog. Raises UsageError with all problems."""
+    name = model or scenario.model
+    try:
+        tier = load_catalog().tier(name)
+        shape: dict[str, Any] = {
+            "bytes_per_token": tier.bytes_per_token,
+            "preamble_tokens": tier.preamble_tokens,
+            "context_length_tokens": tier.context_length_tokens,
+        }
+    except UsageError:
+        shape = {
+            "bytes_per_token": DEFAULT_BYTES_PER_TOKEN,
+            "preamble_tokens": 0,
+            "context_length_tokens": DEFAULT_CONTEXT_TOKENS,
+        }
+    try:
+        return WorkloadPlan(
+            scenario=scenario,
+            seed=seed,
+            model=name,
+            rate_rps=rate_rps,
+            users=users,
+            duration_s=duration_s,
+            **shape,
+            **more,
+        )
+    except ValidationError as error:
+        raise UsageError(
+            *(f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg']}" for e in error.errors())
+        ) from None
+
+
+def free_run_dir(scenario: str, seed: int) -> Path:
+    """The default run directory; two runs in one second get two."""
+    first = path = default_run_dir(datetime.now(UTC), scenario, seed)
+    n = 1
+    while path.exists():
+        n += 1
+        path = first.with_name(f"{first.name}-{n}")
+    return path
+
+
+def settings_from_options(environment: Any, scenario_name: str | None) -> RunSettings:
+    """RunSettings from Locust's parsed options. Raises UsageError."""
+    options = environment.parsed_options
+    if options.servebench_run:
+        return RunSettings.model_validate_json(Path(options.servebench_run).read_text(encoding="utf-8"))
+    name = options.scenario or scenario_name
+    if not name:
+        raise UsageError("no scenario: give --scenario NAME or FILE, or a locustfile that names one")
+    if not environment.host:
+        raise UsageError("no target: give --host http://HOST:PORT (start one with `servebench mock`)")
+    url = normalise_url(environment.host)
+    scenario = load_scenario(name)
+    parse_slos(options.slo)
+    parse_goodput(options.goodput)
+    run_dir = Path(options.out) if options.out else free_run_dir(scenario.name, options.seed)
+    open_loop = options.rate > 0
+    return RunSettings(
+        plan=build_plan(
+            scenario,
+            model=options.model or None,
+            seed=options.seed,
+            rate_rps=options.rate if open_loop else None,
+            users=None if open_loop else max(int(options.num_users or 1), 1),
+            duration_s=float(options.run_time) if options.run_time else None,
+        ),
+        target_url=url,
+        target_kind="xai" if is_xai(url) else "other",
+        run_dir=str(run_dir),
+        run_id=run_dir.name,
+        slo=tuple(options.slo),
+        goodput=tuple(options.goodput),
+        command=tuple(redact_command(sys.argv)),
+        metrics_port=options.metrics_port,
+        own_exit_codes=False,
+    )

@@ -1,0 +1,106 @@
+"""The side of a run that measures: one LoadSession in a worker, or in the single process."""
+
+from locust.runners import WorkerRunner
+
+import time
+from typing import Any
+
+import gevent
+
+from servebench.drive.rig import end_test, guarded, rig
+from servebench.drive.session import LoadSession
+from servebench.drive.settings import RunSettings
+from servebench.meter import RequestRecord
+
+_REPORT_S = 1.0
+
+
+def build_session(environment: Any, settings: RunSettings, *, shard: int, shards: int) -> LoadSession:
+    """A session whose records also become Locust's one event a request, with the true E2E."""
+
+    def on_record(record: RequestRecord) -> None:
+        e2e_s = record.e2e_s if record.e2e_s is not None else (record.end_ns - record.intended_ns) / 1e9
+        environment.events.request.fire(
+            request_type="POST",
+            name=record.class_name,
+            response_time=e2e_s * 1000,
+            response_length=record.response_bytes,
+            exception=None if record.ok else Exception(record.outcome.value),
+            context={},
+            start_time=time.time(),
+            response=None,
+        )
+
+    def on_idle() -> None:
+        if isinstance(environment.runner, WorkerRunner):
+            environment.runner.send_message("servebench_idle", {"shard": shard})
+        else:
+            gevent.spawn(end_test, environment)
+
+    return LoadSession(settings, shard=shard, shards=shards, on_record=on_record, on_idle=on_idle)
+
+
+class Reporter:
+    """One shard's report each second: its live delta, gauges, and the CPU it used of one core."""
+
+    def __init__(self, environment: Any, session: LoadSession) -> None:
+        self._environment, self._session = environment, session
+        self._wall_s, self._cpu_s = time.monotonic(), time.process_time()
+
+    def loop(self) -> None:
+        while self._session.running:
+            gevent.sleep(_REPORT_S)
+            if self._session.running:
+                self.report()
+
+    def report(self) -> None:
+        wall_s, cpu_s = time.monotonic(), time.process_time()
+        used = (cpu_s - self._cpu_s) / max(wall_s - self._wall_s, 1e-9)
+        self._wall_s, self._cpu_s = wall_s, cpu_s
+        report = {
+            "shard": self._session.shard,
+            "delta": self._session.live.take(),
+            "in_flight": self._session.loop.in_flight,
+            "users": self._environment.runner.user_count,
+            "cpu_ratio": used,
+        }
+        if isinstance(self._environment.runner, WorkerRunner):
+            self._environment.runner.send_message("servebench_live", report)
+        elif rig.conductor is not None:
+            rig.conductor.take_report(report)
+
+
+@guarded
+def on_plan(environment: Any, msg: Any, **_: Any) -> None:
+    settings = RunSettings.model_validate_json(msg.data["settings"])
+    rig.session = build_session(environment, settings, shard=msg.data["shard"], shards=msg.data["shards"])
+    environment.runner.send_message("servebench_ready", {"shard": msg.data["shard"]})
+
+
+@guarded
+def on_go(environment: Any, msg: Any, **_: Any) -> None:
+    assert rig.session is not None
+    rig.session.start(msg.data["t0_realtime_ns"])
+    gevent.spawn(Reporter(environment, rig.session).loop)
+
+
+@guarded
+def on_drain(environment: Any, msg: Any, **_: Any) -> None:
+    """End of the test: finish or abort what is in flight, hand in the last seconds, close the files."""
+    session = rig.session
+    if session is None:
+        return
+    if not session.running:
+        session.hurry()  # a second order means: now
+        return
+    session.drain(msg.data["grace_s"])
+    Reporter(environment, session).report()
+    environment.runner._send_stats()  # Locust's own figures of the last seconds
+    environment.runner.send_message("servebench_final", session.final())
+
+
+WORKER_MESSAGES = {
+    "servebench_plan": (on_plan, True),
+    "servebench_go": (on_go, False),
+    "servebench_drain": (on_drain, True),
+}

@@ -1,0 +1,144 @@
+"""From what the user asked to a running Locust: check everything, start the mock if it is the target, go."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from servebench.drive import launch, targets
+from servebench.drive.options import build_plan, free_run_dir
+from servebench.drive.settings import RunSettings
+from servebench.errors import UsageError
+from servebench.results.redaction import redact_command
+from servebench.results.slo import parse_goodput, parse_slos
+from servebench.workload.plan import TraceArrays, WorkloadPlan
+from servebench.workload.scenario import load_scenario
+from servebench.workload.traces import load_trace
+
+_WEB_PORT = 8089
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """The flags of `servebench run`, with its defaults. rate_scale and trace_start_s go with a trace.
+
+    processes 0: one process does it all. all_tiers: the mock serves every tier, not only the model's.
+    """
+
+    scenario: str
+    target: str = "mock"
+    model: str | None = None
+    rate_rps: float | None = None
+    users: int | None = None
+    duration_s: float | None = None
+    warmup_s: float | None = None
+    trace: str | None = None
+    trace_start_s: float = 0.0
+    rate_scale: float = 1.0
+    seed: int = 1
+    slo: tuple[str, ...] = ()
+    goodput: tuple[str, ...] = ()
+    processes: int = 1
+    max_in_flight: int = 10_000
+    grace_s: float = 30.0
+    replicas: int = 1
+    all_tiers: bool = False
+    web: bool = False
+    out: str | None = None
+    junit: str | None = None
+    markdown: str | None = None
+    metrics_port: int = 0
+    print_json: bool = False
+    quiet: bool = False
+
+
+def start(request: RunRequest, *, spawn: bool) -> int:
+    """Run it. spawn: wait for Locust and return its exit code; else become Locust and never return.
+
+    Raises UsageError or OperationError before anything is written where the input or the target is at fault.
+    """
+    plan, model = _plan(request)
+    run_dir = _run_dir(request, plan)
+    mock = _mock(request, model) if request.target == "mock" else None
+    try:
+        url, kind = _target(request, mock)
+        targets.check_target(url, model)
+        settings = RunSettings(
+            plan=plan,
+            target_url=url,
+            target_kind=kind,
+            run_dir=str(run_dir),
+            run_id=run_dir.name,
+            slo=request.slo,
+            goodput=request.goodput,
+            command=tuple(redact_command(sys.argv)),
+            junit=request.junit,
+            markdown=request.markdown,
+            print_json=request.print_json,
+            quiet=request.quiet,
+            metrics_port=request.metrics_port,
+            max_in_flight=request.max_in_flight,
+            grace_s=request.grace_s,
+        )
+        web_port = _WEB_PORT if request.web else None
+        command = launch.locust_command(settings, processes=request.processes, web_port=web_port)
+        if not spawn:
+            launch.become_locust(command)
+        return launch.wait_for_locust(command)
+    finally:
+        if mock is not None:
+            mock.stop()
+
+
+def _plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
+    """The plan and the model it asks for; every text is checked, nothing is started."""
+    if request.users is not None and (request.rate_rps is not None or request.trace is not None):
+        raise UsageError("--users is a closed loop, --rate and --trace are open: give one of them")
+    if request.rate_rps is not None and request.trace is not None:
+        raise UsageError("--trace has its own rate: scale it with --rate-scale instead of --rate")
+    scenario = load_scenario(request.scenario)
+    parse_slos(request.slo, classes=[cls.name for cls in scenario.classes])
+    parse_goodput(request.goodput)
+    model = request.model or scenario.model
+    plan = build_plan(
+        scenario,
+        model=model,
+        seed=request.seed,
+        rate_rps=request.rate_rps,
+        users=request.users,
+        duration_s=request.duration_s,
+        warmup_s=request.warmup_s,
+        trace=_trace(request),
+    )
+    plan.build()  # contradictions show here, before anything is started
+    return plan, model
+
+
+def _trace(request: RunRequest) -> TraceArrays | None:
+    if request.trace is None:
+        return None
+    rows = load_trace(request.trace).select(start_s=request.trace_start_s, duration_s=request.duration_s)
+    return rows.scale(request.rate_scale, seed=request.seed).arrays()
+
+
+def _run_dir(request: RunRequest, plan: WorkloadPlan) -> Path:
+    if request.out is None:
+        return free_run_dir(plan.scenario.name, request.seed)
+    run_dir = Path(request.out)
+    if (run_dir / "manifest.json").exists():
+        raise UsageError(f"{run_dir} already holds a run: give another --out")
+    return run_dir
+
+
+def _mock(request: RunRequest, model: str) -> launch.MockProcess:
+    tiers = [] if request.all_tiers else ["--tier", model]
+    return launch.start_mock([*tiers, "--replicas", str(request.replicas), "--seed", str(request.seed)])
+
+
+def _target(
+    request: RunRequest, mock: launch.MockProcess | None
+) -> tuple[str, Literal["mock", "xai", "other"]]:
+    if mock is not None:
+        return mock.url, "mock"
+    url = targets.XAI_URL if request.target == "xai" else targets.normalise_url(request.target)
+    return url, "xai" if targets.is_xai(url) else "other"

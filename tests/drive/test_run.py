@@ -1,0 +1,170 @@
+"""`servebench run` end to end: a real mock, a real Locust, on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servebench.drive.launch import free_port
+
+SERVEBENCH = [sys.executable, "-m", "servebench"]
+
+
+def servebench(
+    *arguments: str, cwd: Path, timeout_s: float = 90, **env: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*SERVEBENCH, *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False,
+        env={**os.environ, **env}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def records(run_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_dir / "requests.jsonl").read_text().splitlines()]
+
+
+def manifest(run_dir: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((run_dir / "manifest.json").read_text())
+    return loaded
+
+
+SHORT = ("run", "chat", "--rate", "20", "--duration", "4", "--seed", "7", "--json", "--quiet")
+
+
+@pytest.mark.slow
+def test_one_and_two_workers_do_the_same(tmp_path: Path) -> None:
+    hashes, ids = [], []
+    for processes in ("0", "1", "2"):
+        out = tmp_path / processes
+        done = servebench(*SHORT, "--processes", processes, "--out", str(out), cwd=tmp_path)
+        assert done.returncode in (0, 5), (
+            done.stderr
+        )  # a busy machine may be INVALID; the requests are the same
+        summary = json.loads(done.stdout)
+        assert summary["classes"]["all"]["failed"] == 0, summary["classes"]["all"]["outcomes"]
+        rows = records(out)
+        assert summary["classes"]["all"]["offered"] == len(rows) > 40
+        hashes.append(manifest(out)["schedule_hash"])
+        ids.append([row["id"] for row in rows])
+        assert all(row["cost_source"] == "billed" for row in rows)
+        assert (out / "report.html").stat().st_size > 1000
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert ids[0] == ids[1] == ids[2] == list(range(len(ids[0])))
+
+
+@pytest.mark.slow
+def test_a_gate_that_can_not_hold_fails_with_3_and_writes_junit(tmp_path: Path) -> None:
+    done = servebench(
+        *SHORT, "--slo", "ttft p50 < 1ms", "--junit", "gate.xml", "--out", "r", cwd=tmp_path
+    )  # fmt: skip
+    assert done.returncode in (3, 5), done.stderr
+    assert json.loads(done.stdout)["verdict"] == "FAIL"
+    assert "<failure" in (tmp_path / "gate.xml").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*SERVEBENCH, "run", "chat", "--rate", "30", "--duration", "60", "--processes", "2", "--grace", "5", "--out", "r"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    parts = tmp_path / "r" / "parts"
+    while time.monotonic() < deadline and not any(p.stat().st_size for p in parts.glob("requests.*")):
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=40)
+    assert process.returncode == 130, stderr
+    rows = records(tmp_path / "r")
+    ids = [row["id"] for row in rows]
+    assert ids == list(range(len(ids))), "a hole in the ids is a lost record"
+    assert len(ids) > 30
+    assert manifest(tmp_path / "r")["interrupted"] is True
+
+
+@pytest.mark.slow
+def test_the_metrics_endpoint_agrees_with_the_summary(tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [*SERVEBENCH, *SHORT, "--metrics-port", str(port), "--out", "r"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    last = ""
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as response:
+                last = response.read().decode()
+        except OSError:
+            pass
+        time.sleep(0.2)
+    stdout, stderr = process.communicate()
+    whole = json.loads(stdout)["classes"]["all"]
+    scraped: dict[str, float] = {}
+    for line in last.splitlines():
+        if not line.startswith("#") and line:
+            series, value = line.rsplit(" ", 1)
+            scraped[series] = float(value)
+
+    def total(name: str, *wanted: str) -> float:
+        return sum(v for k, v in scraped.items() if k.startswith(name + "{") and all(w in k for w in wanted))
+
+    assert total("servebench_requests_total") == whole["offered"]
+    assert total("servebench_requests_total", 'outcome="success"') == whole["completed"]
+    assert total("servebench_ttft_seconds_count") == whole["ttft_s"]["n"]
+    for kind in ("input", "cached_input", "output", "reasoning"):
+        assert total("servebench_tokens_total", f'type="{kind}"') == whole["tokens"][kind]
+    assert total("servebench_cost_usd_total") == pytest.approx(float(whole["cost_usd"]), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "no-such-scenario"), 2, "no-such-scenario"),
+        (("run", "chat", "--model", "grok-99"), 2, "grok-99"),
+        (("run", "chat", "--target", "xai"), 2, "XAI_API_KEY"),
+        (("run", "chat", "--slo", "ttft p99 < soon"), 2, "ttft p99 < soon"),
+        (("run", "chat", "--users", "3", "--rate", "4"), 2, "closed loop"),
+        (("run", "chat", "--trace", "missing.csv"), 2, "missing.csv"),
+        (("run",), 2, "SCENARIO"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "XAI_API_KEY"}
+    done = subprocess.run(
+        [*SERVEBENCH, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists(), "bad input leaves no run behind"
+
+
+def test_a_target_that_is_down_is_exit_1(tmp_path: Path) -> None:
+    done = servebench("run", "chat", "--target", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_metrics_port_in_use_is_exit_1(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = servebench(*SHORT, "--metrics-port", str(port), "--out", "r", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
