@@ -1,0 +1,217 @@
+"""How many replicas a rate needs: one replica's capacity by simulation, a headroom rule, and the fleet
+simulated.
+
+    lambda* = the highest rate at which one replica passes every objective (doubling, log bisection to 4 %)
+    R = ceil(rate / (0.8 lambda*)),  then R replicas at the whole rate are simulated and must pass
+
+Capacity is confirmed with two more seeds. Arrivals are Gamma with CV 2 unless asked otherwise: measured
+clients are burstier than Poisson, and a plan that assumes CV 1 buys too little.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+import numpy as np
+
+from servebench.catalog.hardware import Gpu
+from servebench.catalog.tiers import Tier
+from servebench.engine.step_time import StepTimeModel
+from servebench.plan.objectives import (
+    WARMUP_SHARE,
+    Check,
+    Verdict,
+    check,
+    judged,
+    nearest_rank,
+    queue_grows,
+    samples_needed,
+)
+from servebench.plan.search import Found, highest_passing
+from servebench.plan.simulation import SimulationResult, simulate
+from servebench.plan.traffic import Demand
+from servebench.results.slo import Slo
+from servebench.workload.scenario import Scenario
+
+LOAD_SHARE = 0.8  # of a replica's capacity, so that bursts and failures have room
+PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percentile needs
+MAX_REQUESTS = 60_000  # of one simulation: about three seconds of a core
+CONFIRMING_SEEDS = 2
+LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
+
+OnProgress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One simulated run: so many replicas at a rate, and what became of each objective."""
+
+    replicas: int
+    rate_rps: float
+    arrival_cv: float
+    seed: int
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    queue_grows: bool
+    result: SimulationResult = field(repr=False)
+
+    @property
+    def worst(self) -> Check:
+        """The objective furthest beyond its limit, or closest to it."""
+        return max(self.checks, key=_strain)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCapacity:
+    """What one replica carries within the objectives. rps 0: not even requests that hardly ever meet, and
+    `alone` says why."""
+
+    rps: float
+    found: Found
+    arrival_cv: float
+    alone: Probe | None
+
+
+class Planner:
+    """Simulates one scenario on one tier for a set of objectives. Every answer is the same for the same
+    seed."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        tier: Tier,
+        gpu: Gpu,
+        slos: Sequence[Slo],
+        seed: int = 0,
+        router: str = "least-loaded",
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self.tier, self.gpu, self.seed, self.router = tier, gpu, seed, router
+        self.slos = judged(slos)
+        self.scenario = scenario
+        self._on_progress = on_progress or (lambda text: None)
+        self._demands: dict[int, Demand] = {}
+        self._samples = samples_needed(self.slos)
+
+    def demand(self, seed: int | None = None) -> Demand:
+        seed = self.seed if seed is None else seed
+        if seed not in self._demands:
+            self._demands[seed] = Demand(self.scenario, self.tier, seed=seed)
+        return self._demands[seed]
+
+    def requests_for(self, rate_rps: float) -> int:
+        """Requests of a run at this rate: two minutes of it, the percentile's samples after warm-up at
+        least."""
+        least = ceil(self._class_factor() * self._samples / (1 - WARMUP_SHARE)) + 1
+        return max(least, ceil(rate_rps * PROBE_S))
+
+    def _class_factor(self) -> float:
+        """By how much more requests are needed where an objective is about a rare class only."""
+        weights = {cls.name: cls.weight for cls in self.scenario.classes}
+        total = sum(weights.values())
+        shares = [weights[slo.class_name] / total for slo in self.slos if slo.class_name is not None]
+        return 1.1 / min((share for share in shares if share > 0), default=1.1)
+
+    def probe(self, rate_rps: float, *, replicas: int, cv: float, seed: int | None = None) -> Probe:
+        """Simulates and judges. INCONCLUSIVE only where no objective failed and some has too few samples."""
+        seed = self.seed if seed is None else seed
+        count = min(self.requests_for(rate_rps), MAX_REQUESTS)
+        demand = self.demand(seed)
+        traffic = demand.traffic(count, rate_rps=rate_rps, cv=cv)
+        self._on_progress(f"simulating {replicas} x {self.tier.id} at {rate_rps:.3g} requests/s")
+        result = simulate(
+            traffic, tier=self.tier, gpu=self.gpu, replicas=replicas, router=self.router, seed=seed
+        )
+        checks = tuple(
+            check(
+                slo,
+                result,
+                prompt_tokens=traffic.prompt_tokens,
+                class_index=demand.class_of(count),
+                class_names=demand.class_names,
+            )
+            for slo in self.slos
+        )
+        grows = queue_grows(result)
+        return Probe(replicas, rate_rps, cv, seed, _verdict(checks, grows), checks, grows, result)
+
+    def replica_capacity(self, *, cv: float) -> ReplicaCapacity:
+        """The highest rate one replica passes at this burstiness, confirmed with other seeds."""
+        start_rps = self.first_guess_rps()
+        alone = self.probe(start_rps * LOWEST_SHARE, replicas=1, cv=cv)
+        if alone.verdict is not Verdict.PASS:
+            return ReplicaCapacity(0.0, Found(None, alone.rate_rps, 1), cv, alone)
+        found = highest_passing(
+            lambda rate_rps: self.probe(rate_rps, replicas=1, cv=cv).verdict is Verdict.PASS,
+            start_rps=start_rps,
+            lowest_rps=alone.rate_rps,
+        )
+        if found.passing_rps is None:
+            return ReplicaCapacity(alone.rate_rps, found, cv, None)
+        return ReplicaCapacity(self._confirmed(found.passing_rps, cv), found, cv, None)
+
+    def _confirmed(self, rate_rps: float, cv: float) -> float:
+        """Steps down by 4 % until the two other seeds don't fail either; after 6 steps what is left
+        stands."""
+        for _ in range(6):
+            verdicts = [
+                self.probe(rate_rps, replicas=1, cv=cv, seed=self.seed + 1 + k).verdict
+                for k in range(CONFIRMING_SEEDS)
+            ]
+            if Verdict.FAIL not in verdicts:
+                break
+            rate_rps /= 1.04
+        return rate_rps
+
+    def first_guess_rps(self) -> float:
+        """What a batch of an eighth of max_num_seqs would carry, by the step-time formula alone."""
+        model = StepTimeModel(self.tier.shape, self.tier.serving, self.gpu)
+        prompt, output = self.demand().means()
+        batch = max(1, self.tier.serving.max_num_seqs // 8)
+        decode_s = output / (batch * model.tokens_per_s_per_user(batch, prompt + output / 2))
+        return 1 / (decode_s + model.prefill_s(int(prompt)) / 4)
+
+    def fleet(self, rate_rps: float, *, replicas: int, cv: float) -> Probe:
+        """The fleet at the whole rate; or, where that takes too many requests, as many replicas as can be
+        simulated at their share of it (which is harder: a small fleet pools less)."""
+        whole = rate_rps * PROBE_S
+        simulated = replicas if whole <= MAX_REQUESTS else max(1, int(replicas * MAX_REQUESTS / whole))
+        return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv)
+
+
+def replicas_for(rate_rps: float, capacity_rps: float) -> int:
+    """ceil(rate / (0.8 capacity)), and a rate of exactly that much is not a replica more."""
+    return max(1, ceil(rate_rps / (LOAD_SHARE * capacity_rps) - 1e-9))
+
+
+def latency_summary(result: SimulationResult) -> dict[str, dict[str, float | int | None]]:
+    """p50, p95, p99 (nearest rank) and n of each latency after the warm-up; null where n is too small for a
+    two-sided 95 % interval."""
+    start = ceil(WARMUP_SHARE * len(result.arrival_s))
+    least_n = {"p50": 6, "p95": 72, "p99": 368}
+    summary: dict[str, dict[str, float | int | None]] = {}
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        values = getattr(result, name)[start:]
+        values = values[~np.isnan(values)]
+        summary[name] = {
+            key: nearest_rank(values, int(key[1:]) / 100) if len(values) >= least else None
+            for key, least in least_n.items()
+        }
+        summary[name]["n"] = len(values)
+    return summary
+
+
+def _verdict(checks: Sequence[Check], grows: bool) -> Verdict:
+    verdicts = {c.verdict for c in checks}
+    if grows or Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS
+
+
+def _strain(c: Check) -> float:
+    if np.isnan(c.observed):
+        return 0.0
+    if c.slo.at_most:
+        return c.observed / c.limit
+    return c.limit / c.observed if c.observed > 0 else float("inf")

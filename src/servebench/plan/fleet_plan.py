@@ -1,0 +1,210 @@
+"""FleetPlan: the answer to "how many replicas, GPUs, dollars and megawatts for this rate within these
+limits".
+
+plan_fleet() decides; to_json() is the file that a CI job reads. Money is Decimal, as text in JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite, isnan
+from typing import Any
+
+from servebench.catalog.provenance import Kind
+from servebench.cost.serving import usd_per_mtok
+from servebench.plan.capacity import (
+    LOAD_SHARE,
+    Planner,
+    Probe,
+    ReplicaCapacity,
+    latency_summary,
+    replicas_for,
+)
+from servebench.plan.objectives import Check, Verdict
+
+HOURS_PER_MONTH = 730
+_MORE_REPLICAS = 8  # attempts at a larger fleet where the first doesn't pass
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """replicas 0: no number of them is enough. fleet: the simulated run of the answer (None: there was none).
+
+    comparison: the replicas that Poisson arrivals (CV 1) would ask for, with their capacity; None where the
+    plan itself is for CV 1.
+    """
+
+    planner: Planner
+    rate_rps: float
+    arrival_cv: float
+    verdict: Verdict
+    reason: str
+    capacity: ReplicaCapacity
+    replicas: int
+    fleet: Probe | None
+    comparison: tuple[int, float] | None
+
+    @property
+    def gpus(self) -> int:
+        return self.replicas * self.planner.tier.serving.gpus
+
+    @property
+    def headroom(self) -> float:
+        """Spare capacity over the rate: 0.25 = a quarter more traffic still fits."""
+        return self.replicas * self.capacity.rps / self.rate_rps - 1 if self.replicas else 0.0
+
+    @property
+    def usd_per_h(self) -> Mapping[str, Decimal]:
+        """By price basis: all GPUs, busy or not."""
+        return {basis: self.gpus * usd for basis, usd in self.planner.gpu.usd_per_gpu_h.items()}
+
+    @property
+    def megawatts(self) -> float:
+        """All-in peak: GPUs with their share of host, network and cooling."""
+        return self.gpus * self.planner.gpu.all_in_kw / 1000
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Input (cached too) and output tokens at the planned rate."""
+        return self.rate_rps * sum(self.planner.demand().means())
+
+    @property
+    def modelled(self) -> tuple[str, ...]:
+        """Parameters of the tier that nobody has published: the speed is as uncertain as they are."""
+        sources = self.planner.tier.sources
+        return tuple(sorted(name for name, source in sources.items() if source.kind is Kind.MODELLED))
+
+    def to_json(self) -> dict[str, Any]:
+        planner = self.planner
+        tier = planner.tier
+        return {
+            "schema": 1,
+            "scenario": planner.scenario.name,
+            "tier": tier.id,
+            "rate_rps": self.rate_rps,
+            "arrival_cv": self.arrival_cv,
+            "seed": planner.seed,
+            "slo": [slo.text for slo in planner.slos],
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            "replicas": self.replicas or None,
+            "gpu": planner.gpu.id,
+            "gpus": self.gpus or None,
+            "gpus_per_replica": tier.serving.gpus,
+            "replica_capacity_rps": self.capacity.rps,
+            "load_share": LOAD_SHARE,
+            "headroom": self.headroom if self.replicas else None,
+            "usd_per_h": self._money(1),
+            "usd_per_month": self._money(HOURS_PER_MONTH),
+            "usd_per_million_tokens": self._usd_per_million_tokens(),
+            "megawatts": self.megawatts if self.replicas else None,
+            "cv_1": None
+            if self.comparison is None
+            else {"replicas": self.comparison[0] or None, "replica_capacity_rps": self.comparison[1]},
+            "simulated": None if self.fleet is None else _probe_json(self.fleet),
+            "modelled": list(self.modelled),
+        }
+
+    def _money(self, hours: int) -> dict[str, str] | None:
+        if not self.replicas:
+            return None
+        return {basis: format(usd * hours, "f") for basis, usd in self.usd_per_h.items()}
+
+    def _usd_per_million_tokens(self) -> dict[str, str] | None:
+        if not self.replicas:
+            return None
+        return {
+            basis: format(usd_per_mtok(usd_per_h=usd, tokens_per_s=self.tokens_per_s), ".4f")
+            for basis, usd in self.usd_per_h.items()
+        }
+
+
+def plan_fleet(
+    planner: Planner, rate_rps: float, *, arrival_cv: float = 2.0, max_gpus: int | None = None
+) -> FleetPlan:
+    """The smallest fleet by the headroom rule that also passes when simulated at the whole rate."""
+    capacity = planner.replica_capacity(cv=arrival_cv)
+    comparison = None
+    if arrival_cv != 1:
+        poisson = planner.replica_capacity(cv=1.0)
+        comparison = (replicas_for(rate_rps, poisson.rps) if poisson.rps else 0, poisson.rps)
+    if capacity.alone is not None:
+        verdict, reason = _hopeless(planner, capacity.alone)
+        return FleetPlan(
+            planner, rate_rps, arrival_cv, verdict, reason, capacity, 0, capacity.alone, comparison
+        )
+    replicas = replicas_for(rate_rps, capacity.rps)
+    fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
+    for _ in range(_MORE_REPLICAS):
+        if fleet.verdict is not Verdict.FAIL:
+            break
+        replicas += max(1, replicas // 10)
+        fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
+    verdict, reason = _decided(planner, fleet, replicas, capacity, max_gpus)
+    return FleetPlan(planner, rate_rps, arrival_cv, verdict, reason, capacity, replicas, fleet, comparison)
+
+
+def _hopeless(planner: Planner, alone: Probe) -> tuple[Verdict, str]:
+    if alone.verdict is Verdict.INCONCLUSIVE:
+        return Verdict.INCONCLUSIVE, f"too few samples to decide even at the lowest load: {_worst(alone)}"
+    return (
+        Verdict.FAIL,
+        f"no number of {planner.tier.id} replicas meets the SLO: even when requests hardly ever meet "
+        f"({alone.rate_rps:.2g} a second on one replica), {_worst(alone)}",
+    )
+
+
+def _decided(
+    planner: Planner, fleet: Probe, replicas: int, capacity: ReplicaCapacity, max_gpus: int | None
+) -> tuple[Verdict, str]:
+    gpus = replicas * planner.tier.serving.gpus
+    if max_gpus is not None and gpus > max_gpus:
+        held = max_gpus // planner.tier.serving.gpus
+        carried = held * capacity.rps * LOAD_SHARE
+        return Verdict.FAIL, (
+            f"{replicas} replicas need {gpus} GPUs, {gpus - max_gpus} more than the {max_gpus} allowed; "
+            f"{max_gpus} GPUs hold {held} replicas, which carry {carried:.3g} requests/s with headroom"
+        )
+    if fleet.verdict is Verdict.PASS:
+        return Verdict.PASS, f"{replicas} replicas pass: {_worst(fleet)}"
+    return fleet.verdict, f"{replicas} replicas, simulated at the rate: {_worst(fleet)}"
+
+
+def _worst(probe: Probe) -> str:
+    growing = "the queue grows without end; " if probe.queue_grows else ""
+    return growing + probe.worst.sentence
+
+
+def _probe_json(probe: Probe) -> dict[str, Any]:
+    result = probe.result
+    return {
+        "replicas": probe.replicas,
+        "rate_rps": probe.rate_rps,
+        "verdict": str(probe.verdict),
+        "checks": [_check_json(check) for check in probe.checks],
+        **{
+            name: {key: _number(value) for key, value in quantiles.items()}
+            for name, quantiles in latency_summary(result).items()
+        },
+        "gpu_busy_share": result.gpu_busy_share,
+        "peak_kv_usage": result.peak_kv_usage,
+        "preemptions": result.preemptions,
+        "requests": len(result.arrival_s),
+    }
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    return {
+        "slo": check.slo.text,
+        "verdict": str(check.verdict),
+        "observed": _number(check.observed),
+        "limit": check.limit,
+        "n": check.n,
+        "over": check.over,
+    }
+
+
+def _number(value: float | None) -> float | str | None:
+    if value is None or isnan(value):
+        return None
+    return value if isfinite(value) else "+Inf"

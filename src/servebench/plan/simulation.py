@@ -1,0 +1,167 @@
+"""A fleet in virtual time: the engine's replicas under a heap of events. Deterministic for a seed.
+
+An event is (time, tie-breaking counter, replica): the end of its step, or the moment it may start one.
+Arrivals come from the vector in order and go where the router sends them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servebench.catalog.hardware import Gpu
+from servebench.catalog.tiers import Tier
+from servebench.engine.replica import Replica, Step
+from servebench.engine.router import ROUTERS
+from servebench.engine.sequence import Sequence, SequenceDoesNotFitError
+from servebench.plan.traffic import Traffic
+
+Floats = NDArray[np.float64]
+_PROGRESS_EVERY = 2_000  # arrivals
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """Row k is request k of the traffic. A request that no replica could ever hold is at +inf.
+
+    tpot_s is NaN where one token came. in_system: requests waiting or running just before each arrival.
+    gpu_busy_share: of all replicas' time from 0 to end_s. peak_kv_usage: of the fullest replica.
+    """
+
+    arrival_s: Floats
+    ttft_s: Floats
+    tpot_s: Floats
+    e2e_s: Floats
+    cached_tokens: NDArray[np.int64]
+    in_system: NDArray[np.int64]
+    refused: int
+    end_s: float
+    gpu_busy_share: float
+    peak_kv_usage: float
+    preemptions: int
+    steps: int
+    generated_tokens: int
+
+
+def simulate(
+    traffic: Traffic,
+    *,
+    tier: Tier,
+    gpu: Gpu,
+    replicas: int,
+    router: str = "least-loaded",
+    seed: int = 0,
+    on_progress: Callable[[float], None] | None = None,
+) -> SimulationResult:
+    """Runs all requests to their end. on_progress gets the share of arrivals done, now and then."""
+    if replicas < 1:
+        raise ValueError(f"a fleet needs a replica, not {replicas}")
+    fleet = _Fleet([Replica(tier, gpu, seed=seed * 1_000_003 + i) for i in range(replicas)], router)
+    sequences = _sequences(traffic)
+    in_system = np.empty(len(sequences), dtype=np.int64)
+    refused = 0
+    for i, sequence in enumerate(sequences):
+        fleet.run_until(sequence.arrival_s)
+        in_system[i] = fleet.in_system
+        try:
+            fleet.submit(sequence)
+        except SequenceDoesNotFitError:
+            refused += 1
+        if on_progress is not None and i % _PROGRESS_EVERY == 0:
+            on_progress(i / len(sequences))
+    fleet.run_until(float("inf"))
+    return _result(traffic, sequences, fleet, in_system, refused)
+
+
+class _Fleet:
+    def __init__(self, replicas: list[Replica], router: str) -> None:
+        self.replicas = replicas
+        self._choose = ROUTERS[router]()
+        self._events: list[tuple[float, int, int]] = []
+        self._ties = 0
+        self._steps: list[Step | None] = [None] * len(replicas)
+        self._pending = [False] * len(replicas)  # has an event in the heap
+        self.in_system = 0
+        self.now_s = 0.0
+        self.peak_kv_usage = 0.0
+
+    def submit(self, sequence: Sequence) -> None:
+        index = self._choose(self.replicas)
+        self.replicas[index].submit(sequence)
+        self.in_system += 1
+        if not self._pending[index]:
+            self._begin(index, sequence.arrival_s)
+
+    def run_until(self, limit_s: float) -> None:
+        """All events before limit_s."""
+        events = self._events
+        while events and events[0][0] < limit_s:
+            self.now_s, _, index = heappop(events)
+            self._pending[index] = False
+            step = self._steps[index]
+            if step is not None:
+                self._steps[index] = None
+                replica = self.replicas[index]
+                usage = replica.kv_usage
+                if usage > self.peak_kv_usage:
+                    self.peak_kv_usage = usage
+                for emission in replica.finish_step(step):
+                    if emission.finished:
+                        self.in_system -= 1
+            self._begin(index, self.now_s)
+
+    def _begin(self, index: int, now_s: float) -> None:
+        replica = self.replicas[index]
+        at_s = replica.next_start_s(now_s)
+        if at_s is None:
+            return
+        if at_s <= now_s:
+            step = self._steps[index] = replica.start_step(now_s)
+            if step is None:  # not reached: what may start now and fits an empty replica starts
+                raise RuntimeError("a replica with work did not start a step")
+            at_s = step.end_s
+        self._ties += 1
+        self._pending[index] = True
+        heappush(self._events, (at_s, self._ties, index))
+
+
+def _sequences(traffic: Traffic) -> list[Sequence]:
+    keys = traffic.block_keys or ((),) * len(traffic)
+    rows = zip(
+        traffic.arrival_s.tolist(),
+        traffic.prompt_tokens.tolist(),
+        traffic.output_tokens.tolist(),
+        keys,
+        strict=True,
+    )
+    return [Sequence(i, *row) for i, row in enumerate(rows)]
+
+
+def _result(
+    traffic: Traffic, sequences: list[Sequence], fleet: _Fleet, in_system: NDArray[np.int64], refused: int
+) -> SimulationResult:
+    inf = float("inf")
+    first = np.array([inf if s.first_token_s is None else s.first_token_s for s in sequences])
+    last = np.array([inf if s.finished_s is None else s.finished_s for s in sequences])
+    gaps = traffic.output_tokens - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpot = np.where(gaps > 0, (last - first) / gaps, np.nan)
+    tpot[np.isinf(last)] = inf
+    replicas, end_s = fleet.replicas, fleet.now_s
+    return SimulationResult(
+        arrival_s=traffic.arrival_s,
+        ttft_s=first - traffic.arrival_s,
+        tpot_s=tpot,
+        e2e_s=last - traffic.arrival_s,
+        cached_tokens=np.array([s.cached_tokens for s in sequences], dtype=np.int64),
+        in_system=in_system,
+        refused=refused,
+        end_s=end_s,
+        gpu_busy_share=sum(r.busy_s for r in replicas) / (len(replicas) * end_s) if end_s else 0.0,
+        peak_kv_usage=fleet.peak_kv_usage,
+        preemptions=sum(r.preemptions for r in replicas),
+        steps=sum(r.steps for r in replicas),
+        generated_tokens=sum(r.generated_tokens for r in replicas),
+    )
