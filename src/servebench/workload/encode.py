@@ -36,7 +36,7 @@ class BodyEncoder:
         self._tools_bytes = {cls.name: tools_bytes(cls) for cls in classes}
 
     def material(self) -> bytes:
-        """All that bodies are made of besides their specs: equal material and equal specs give equal bodies."""
+        """All that bodies are made of besides their specs: equal material and specs give equal bodies."""
         sizes = f"{self._seed}/{self._preamble_tokens}/{self._bytes_per_token!r}".encode()
         tails = [b"%b:%b" % (name.encode(), tail) for name, tail in self._tails.items()]
         return b"\n".join((sizes, self._head, *tails, self._corpus.text(CORPUS_BYTES, 0)))

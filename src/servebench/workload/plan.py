@@ -203,7 +203,7 @@ class Workload:
 
     @property
     def schedule_hash(self) -> str:
-        """SHA-256 (hex) of the intended starts, of the vectors of class, lengths and prefix, and of the texts.
+        """SHA-256 (hex) of the intended starts, the vectors of class, lengths and prefix, and the texts.
 
         Equal hashes: the same bytes at the same times. A closed loop has no end and hashes its first ids, its
         users and their first think times.
