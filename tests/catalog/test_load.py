@@ -190,7 +190,9 @@ def test_a_key_that_stands_twice_is_refused(data: Path) -> None:
     assert "gpus.yaml: is not valid YAML: the key 'tdp_w' stands twice" in problems(data)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [1\n", "gpus: {}\n"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "a: [1\n", "gpus: {}\n", "? [a, b]\n: c\n", "1: 2\n", "a: \t"]
+)
 def test_files_that_are_no_catalog(data: Path, text: str) -> None:
     (data / "gpus.yaml").write_text(text, encoding="utf-8")
     assert "gpus.yaml: " in problems(data)

@@ -1,14 +1,18 @@
 """`servebench tiers` and `servebench prices`: what they show, and what they say to a wrong name."""
 
+import datetime
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from servebench.cli import cli
+from servebench.catalog.load import DATA, load_catalog
+from servebench.cli import cli, prices
 from servebench.errors import UsageError
 
 
@@ -27,7 +31,8 @@ def test_tiers_shows_each_with_its_marks() -> None:
     text = output("tiers")
     for tier_id in ("grok-4.3", "grok-5-small", "grok-5-mid", "grok-5-large", "grok-5-max"):
         assert tier_id in text
-    assert "MODELLED 18-37" in text  # the active parameters of grok-4.3, 1 sigma
+    assert "18-37" in text  # the active parameters of grok-4.3, 1 sigma
+    assert "MODELLED" in text
     assert "100 tok/s" in text
     assert "72 x GB300 NVL72" in text
     assert "GPT-4 (OpenAI): 1.76 T, a rumour" in text
@@ -38,7 +43,7 @@ def test_tiers_of_one_tier_shows_every_number() -> None:
     text = output("tiers", "grok-4.3-latest")
     for name in ("params_active", "layer_latency_s", "kv_bytes_per_token", "reasoning_tokens.low"):
         assert name in text
-    assert "solved by calibration: layer_latency_s" in text
+    assert "Solved by calibration: layer_latency_s" in text
 
 
 def test_tiers_as_json_has_kind_source_and_date_of_all() -> None:
@@ -61,7 +66,7 @@ def test_tiers_as_json_has_kind_source_and_date_of_all() -> None:
 
 def test_prices_shows_ours_and_theirs() -> None:
     text = output("prices", "--on", "2026-11-24")
-    for word in ("grok-4.3", "1.25", "2.50", ">= 200,000", "GPT-5.5", "Claude Opus 4.7", "genai-prices"):
+    for word in ("grok-4.3", "1.25", "2.50", ">=200k", "GPT-5.5", "Claude Opus 4.7", "genai-prices"):
         assert word in text
 
 
@@ -95,3 +100,30 @@ def test_an_unknown_tier_ends_with_code_2_and_no_traceback() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("servebench: unknown tier 'grok-9'; known: grok-4.3")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_modelled_price_is_marked_with_its_band(tmp_path: Path) -> None:
+    shutil.copytree(DATA, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("prices_*.yaml"):
+        path.unlink()
+    (tmp_path / "prices_ours.yaml").write_text(
+        """
+sources: {model: {kind: MODELLED, source: break-even of a model, date: 2026-11-24}}
+default: model
+prices:
+  grok-5-max:
+    sheets:
+      - as_of: 2026-11-24
+        base: {input: 30000, cached: 4800, output: 60000}
+        low: {input: 10000, cached: 1600, output: 20000}
+        high: {input: 90000, cached: 14400, output: 180000}
+""",
+        encoding="utf-8",
+    )
+    catalog = load_catalog(tmp_path)
+    on = datetime.date(2026, 11, 24)
+    found = prices.to_json(catalog, prices.sheets_on(catalog, on), on)
+    row = next(row for row in found["ours"] if row["model"] == "grok-5-max")
+    assert (row["kind"], row["usd_per_mtok"]["output"]) == ("MODELLED", "6")
+    assert (row["ticks_per_token_low"]["output"], row["ticks_per_token_high"]["output"]) == (20_000, 180_000)
+    assert prices.marked_kind(catalog.price("grok-5-max")) == "MODELLED\nin/out\n1.00/2.00 -\n9.00/18.00"

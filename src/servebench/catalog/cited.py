@@ -48,7 +48,7 @@ class SourceRow(Row):
 
 
 class Origin(Row):
-    """The keys that say where a value or a whole row comes from; `origin` is what they resolve to."""
+    """The keys that say where a value or a whole row comes from."""
 
     from_: Annotated[str | None, Field(alias="from")] = None
     kind: Kind | None = None
@@ -81,14 +81,11 @@ class Cited(Origin, Generic[T]):
     value: T
     low: float | None = None
     high: float | None = None
-    # filled in on validation, never read from a file
-    origin: Annotated[Source | None, Field(init=False)] = None
+    _cited: Source
 
     @model_validator(mode="before")
     @classmethod
     def _bare_value(cls, data: object) -> object:
-        if isinstance(data, Mapping) and "origin" in data:
-            raise ValueError("has the unknown key origin")
         return data if isinstance(data, Mapping) else {"value": data}
 
     @model_validator(mode="after")
@@ -104,10 +101,9 @@ class Cited(Origin, Generic[T]):
         origin = self.resolve(info, low=low, high=high)
         if origin.kind is Kind.MODELLED and (low is None or high is None) and not origin.note:
             raise ValueError("is MODELLED: give its low and high, or a note that says how far to trust it")
-        object.__setattr__(self, "origin", origin)
+        self._cited = origin
         return self
 
     @property
     def cited(self) -> Source:
-        assert self.origin is not None  # _resolve ran
-        return self.origin
+        return self._cited

@@ -39,7 +39,7 @@ class SheetRow(Origin):
     tool_ticks: dict[str, Ticks] = Field(default_factory=dict)
     low: RatesRow | None = None
     high: RatesRow | None = None
-    origin: Annotated[Source | None, Field(init=False)] = None
+    _cited: Source
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "SheetRow":
@@ -52,11 +52,10 @@ class SheetRow(Origin):
         origin = self.resolve(info)
         if origin.kind is Kind.MODELLED and (self.low is None or self.high is None):
             raise ValueError("is MODELLED: give its low and high rates")
-        object.__setattr__(self, "origin", origin)
+        self._cited = origin
         return self
 
     def to_sheet(self, model: str) -> PriceSheet:
-        assert self.origin is not None  # _consistent ran
         return PriceSheet(
             model=model,
             as_of=self.as_of,
@@ -67,7 +66,7 @@ class SheetRow(Origin):
             priority_multiplier=self.priority_multiplier,
             batch_multiplier=self.batch_multiplier,
             tool_ticks=dict(self.tool_ticks),
-            source=self.origin,
+            source=self._cited,
             low=None if self.low is None else self.low.to_rates(),
             high=None if self.high is None else self.high.to_rates(),
         )

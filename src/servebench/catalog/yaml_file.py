@@ -18,13 +18,14 @@ class _UniqueKeys(_SafeLoader):  # type: ignore[misc]  # the C loader is there o
     """YAML's plain loader keeps the last of two equal keys without a word: a price could change unseen."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            if key_node.value in seen:
+            key = str(key_node.value)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
                 )
-            seen.add(key_node.value)
+            seen.add(key)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         return mapping
 

@@ -3,7 +3,7 @@
 import datetime
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,9 +12,6 @@ from servebench.catalog.market import ListPrice, list_price, market_version, of_
 from servebench.catalog.prices import PriceSheet, Rates, usd_per_million
 from servebench.catalog.provenance import Kind
 from servebench.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @click.command(name="prices")
@@ -122,50 +119,51 @@ def _plain(value: Decimal | None) -> str | None:
 
 
 def _print(catalog: Catalog, sheets: list[PriceSheet], on: datetime.date) -> None:
-    from servebench.cli.tables import console
+    from servebench.cli.tables import console, table
 
-    ours = _table("servebench's price sheets, USD per million tokens", "As of", "Kind")
+    numbers = ("In", "Cached", "Out", "Long in", "cached", "out", "from")
+    ours = table(
+        f"servebench's price sheets on {on}, USD per million tokens",
+        ("Model", *numbers, "As of"),
+        right=numbers,
+        whole=numbers,
+    )
     for sheet in sheets:
         style = "yellow" if sheet.source.kind is Kind.MODELLED else ""
-        long_at = f">= {sheet.threshold_tokens:,}" if sheet.threshold_tokens else ""
-        ours.add_row(
-            sheet.model, *_cells(of_sheet(sheet)), long_at, sheet.as_of, _kind_text(sheet), style=style
-        )
-    others = _table(
-        f"List prices of {on}, by {market_version(on=on)}, USD per million tokens", "Maker", "Note"
-    )
-    for name, maker, price, note in market_rows(catalog, on):
-        long_at = f"> {price.above_tokens:,}" if price.above_tokens is not None else ""
-        others.add_row(name, *_cells(price), long_at, maker, note)
+        long_at = f">={_thousands(sheet.threshold_tokens)}" if sheet.threshold_tokens else ""
+        as_of = f"{sheet.as_of}\n{marked_kind(sheet)}"
+        ours.add_row(sheet.model, *_cells(of_sheet(sheet)), long_at, as_of, style=style)
+    title = f"List prices of {on} by {market_version(on=on)}, USD per million tokens"
+    others = table(title, ("Model", *numbers, "Maker"), right=numbers, whole=numbers)
+    rows = market_rows(catalog, on)
+    for name, maker, price, _ in rows:
+        long_at = f">{_thousands(price.above_tokens)}" if price.above_tokens is not None else ""
+        others.add_row(name, *_cells(price), long_at, maker)
     out = console()
     out.print(ours)
-    for source in dict.fromkeys(f"{s.source.source}, {s.source.date}" for s in sheets):
-        out.print(f"Source: {source}", style="dim")
-    out.print("MODELLED: nobody has published it; break-even at the tier's SLO point.", style="dim")
+    for source in dict.fromkeys(f"{s.source.kind}: {s.source.source}, {s.source.date}" for s in sheets):
+        out.print(source, style="dim")
     redirects = ", ".join(f"{slug} -> {row.to}" for slug, row in catalog.retired.items())
     out.print(f"Retired slugs bill as: {redirects}", style="dim")
     out.print(others)
+    for name, _, _, note in rows:
+        if note:
+            out.print(f"{name}: {note}", style="dim")
 
 
-def _kind_text(sheet: PriceSheet) -> str:
+def _thousands(tokens: int) -> str:
+    return f"{tokens // 1000}k" if tokens % 1000 == 0 else f"{tokens:,}"
+
+
+def marked_kind(sheet: PriceSheet) -> str:
+    """The kind of a sheet, and of a MODELLED one the band of its input and output price, one line each."""
     if sheet.low is None or sheet.high is None:
         return str(sheet.source.kind)
     low, high = (
         f"{_money(usd_per_million(rates.input_ticks))}/{_money(usd_per_million(rates.output_ticks))}"
         for rates in (sheet.low, sheet.high)
     )
-    return f"{sheet.source.kind}, in/out {low} - {high}"
-
-
-def _table(title: str, *last: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=title)
-    for heading in ("Model", "Input", "Cached", "Output", "Long in", "Long cached", "Long out", "Long from"):
-        table.add_column(heading, justify="left" if heading == "Model" else "right")
-    for heading in last:
-        table.add_column(heading)
-    return table
+    return f"{sheet.source.kind}\nin/out\n{low} -\n{high}"
 
 
 def _cells(price: ListPrice) -> list[str]:

@@ -1,8 +1,11 @@
-"""The console that tables are printed on."""
+"""How the tables of the verbs look: narrow enough for 80 columns, nothing cut off."""
 
 import shutil
+from collections.abc import Sequence
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
 
 PIPED_COLUMNS = 160  # no terminal to fit: rich would squeeze a table into 80
 
@@ -13,3 +16,14 @@ def console() -> Console:
     if out.is_terminal:
         return out
     return Console(highlight=False, width=max(PIPED_COLUMNS, shutil.get_terminal_size().columns))
+
+
+def table(title: str, columns: Sequence[str], *, whole: Sequence[str], right: Sequence[str] = ()) -> Table:
+    """An empty table. Cells fold, that no digit be lost in a narrow window, save in the `whole` columns."""
+    made = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
+    for heading in columns:
+        justify: JustifyMethod = "right" if heading in right else "left"
+        made.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in whole)
+    return made

@@ -13,7 +13,7 @@ from servebench.catalog.hardware import Gpu
 from servebench.catalog.load import Catalog, load_catalog
 from servebench.catalog.provenance import Kind, Source
 from servebench.catalog.tiers import ReferenceModel, Tier
-from servebench.cli.tier_figures import speed_of, weights_source
+from servebench.cli.tier_figures import Speed, speed_of, weights_source
 
 
 @click.command(name="tiers")
@@ -104,38 +104,29 @@ def _source_json(source: Source) -> dict[str, Any]:
 
 
 def _print_all(catalog: Catalog) -> None:
-    from rich.table import Table
+    from servebench.cli.tables import console, table
 
-    from servebench.cli.tables import console
-
-    table = Table(title="Model tiers", caption="MODELLED: nobody has published it; its band follows it.")
-    for heading in (
-        "Tier",
-        "Status",
-        "Parameters",
-        "Active",
-        "Context",
-        "Replica",
-        "Weights",
-        "Speed per user",
-    ):
-        table.add_column(heading)
+    columns = ("Tier", "Size", "Active", "Context", "Replica", "Weights", "User speed")
+    shown = table(
+        "Model tiers",
+        columns,
+        whole=("Tier", "Size", "Active", "Context", "Weights", "User speed"),
+    )
+    shown.leading = 1
     for tier in catalog.tiers.values():
         gpu = catalog.gpu(tier.serving.gpu_id)
         speed = speed_of(tier, gpu)
-        table.add_row(
-            tier.id,
-            tier.status,
+        shown.add_row(
+            f"{tier.id}\n{tier.status}",
             _marked(tier.shape.params_total, tier.sources["params_total"], "{:.3g} T", 1e12),
             _marked(tier.shape.params_active, tier.sources["params_active"], "{:.3g} B", 1e9),
-            _marked(tier.context_length_tokens, tier.sources["context_length_tokens"], "{:,.0f}", 1),
+            _marked(tier.context_length_tokens, tier.sources["context_length_tokens"], "{:.3g} M", 1e6),
             f"{tier.serving.gpus} x {gpu.name}\n{tier.sources['gpus'].kind}",
-            _marked(tier.shape.weight_bytes, weights_source(tier), "{:,.0f} GB", 1e9),
-            _marked(speed.point.tokens_per_s, speed.source, "{:.0f} tok/s", 1)
-            + f"\nat {speed.point.batch} x {speed.point.context_tokens // 1000}k",
+            _marked(tier.shape.weight_bytes, weights_source(tier), "{:.0f} GB", 1e9),
+            f"{_marked(speed.point.tokens_per_s, speed.source, '{:.0f} tok/s', 1)}\n{_where(speed)}",
         )
     out = console()
-    out.print(table)
+    out.print(shown)
     for ref in catalog.references.values():
         if ref.params_total_low is not None:
             out.print(_reference_line(ref), style="dim")
@@ -146,6 +137,7 @@ def _print_all(catalog: Catalog) -> None:
             f" PUE < {cluster.pue:g} ({cluster.sources['gpus'].kind}, {cluster.sources['gpus'].date})",
             style="dim",
         )
+    out.print("MODELLED: nobody has published it; its band follows it. tok/s: of one user.", style="dim")
     out.print("`servebench tiers TIER` shows every number with its source.", style="dim")
 
 
@@ -166,7 +158,7 @@ def _marked(value: float, source: Source, form: str, unit: float) -> str:
     if source.low is None or source.high is None:
         return f"{text}\nMODELLED"
     number = form.split(" ")[0]
-    return f"{text}\nMODELLED {number.format(source.low / unit)}-{number.format(source.high / unit)}"
+    return f"{text}\nMODELLED\n{number.format(source.low / unit)}-{number.format(source.high / unit)}"
 
 
 def _number(value: float) -> str:
@@ -177,22 +169,29 @@ def _number(value: float) -> str:
 
 
 def _print_one(tier: Tier, gpu: Gpu) -> None:
-    from rich.table import Table
-
-    from servebench.cli.tables import console
+    from servebench.cli.tables import console, table
 
     speed = speed_of(tier, gpu)
-    table = Table(
-        title=f"{tier.name} ({tier.id}), {tier.status}, on {tier.serving.gpus} x {gpu.name}",
-        caption=f"solved by calibration: {tier.solved}" if tier.solved else None,
+    shown = table(
+        f"{tier.name} ({tier.id}), {tier.status}, on {tier.serving.gpus} x {gpu.name}",
+        ("Number", "Value and band", "Kind", "Source"),
+        whole=("Number", "Value and band", "Kind"),
     )
-    for heading in ("Number", "Value", "Low - high", "Kind", "Date", "Source"):
-        table.add_column(heading, overflow="fold")
-    at = f"speed at {speed.point.batch} x {speed.point.context_tokens // 1000}k, tokens/s per user"
-    for name, (value, source) in {at: (speed.point.tokens_per_s, speed.source), **numbers(tier)}.items():
+    figures = {
+        f"tok/s {_where(speed)}": (speed.point.tokens_per_s, speed.source),
+        **numbers(tier),
+    }
+    for name, (value, source) in figures.items():
         low, high = source.low, source.high
-        band = f"{_number(low)} - {_number(high)}" if low is not None and high is not None else ""
+        band = f"\n{_number(low)} - {_number(high)}" if low is not None and high is not None else ""
         said = f"{source.source} ({source.note})" if source.note else source.source
         style = "yellow" if source.kind is Kind.MODELLED else ""
-        table.add_row(name, _number(value), band, source.kind, source.date, said, style=style)
-    console().print(table)
+        shown.add_row(name, f"{_number(value)}{band}", f"{source.kind}\n{source.date}", said, style=style)
+    out = console()
+    out.print(shown)
+    if tier.solved:
+        out.print(f"Solved by calibration: {tier.solved}", style="dim")
+
+
+def _where(speed: Speed) -> str:
+    return f"at {speed.point.batch} x {speed.point.context_tokens // 1000}k"
