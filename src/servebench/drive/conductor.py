@@ -12,7 +12,6 @@ from typing import Any
 import gevent
 
 from servebench.drive.finish import Finished, RunFacts, finish_run
-from servebench.drive.objectives import objectives
 from servebench.drive.settings import RunSettings
 from servebench.errors import OperationError
 from servebench.export.collector import CollectorHandle
@@ -26,13 +25,14 @@ class Conductor:
     def __init__(self, settings: RunSettings, *, interactive: bool) -> None:
         self.settings = settings
         self.workload = settings.plan.build()
-        wanted = objectives(settings)
+        wanted = settings.objectives()
         self.live = LiveStats(wanted.slos, wanted.goodput)
         self.interactive = interactive
         self.finals: dict[int, dict[str, Any]] = {}
         self.shards = 0
         self.t0_realtime_ns = 0
         self.interrupted = False
+        self.stopped_s: float | None = None
         self.finished: Finished | None = None
         self._collector: CollectorHandle | None = None
         self._in_flight: dict[int, int] = {}
@@ -66,6 +66,11 @@ class Conductor:
     def set_start(self, t0_realtime_ns: int) -> None:
         self.t0_realtime_ns = t0_realtime_ns
         self._write_manifest()
+
+    def stop_arrivals(self) -> None:
+        """The test is being stopped: no arrival is due after this."""
+        if self.stopped_s is None:
+            self.stopped_s = self.elapsed_s()
 
     def take_report(self, report: dict[str, Any]) -> None:
         """One shard's second: its live delta and gauges."""
@@ -127,6 +132,7 @@ class Conductor:
         return RunFacts(
             t0_utc=datetime.fromtimestamp(self.t0_realtime_ns / 1e9, UTC).isoformat(),
             elapsed_s=self.elapsed_s(),
+            stopped_s=self.stopped_s,
             shards=self.shards,
             finals=dict(self.finals),
             interrupted=self.interrupted,

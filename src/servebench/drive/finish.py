@@ -1,4 +1,4 @@
-"""After the last record: gather the parts, work out the summary, write every file of the run, choose the exit code."""
+"""After the last record: gather the parts, work out the summary, write every file, choose the exit code."""
 
 import platform
 import sys
@@ -19,6 +19,7 @@ class RunFacts:
 
     t0_utc: str
     elapsed_s: float
+    stopped_s: float | None
     shards: int
     finals: Mapping[int, dict[str, Any]]
     interrupted: bool
@@ -28,6 +29,15 @@ class RunFacts:
     duration_s: float
     warmup_s: float
     notes: tuple[str, ...]
+
+    @property
+    def mean_in_flight(self) -> float | None:
+        """Requests under way, counted by the shards, over the steady window; None for a window cut short."""
+        window_s = self.duration_s - self.warmup_s
+        whole = self.stopped_s is None or self.stopped_s >= self.duration_s
+        if window_s <= 0 or not whole or len(self.finals) < self.shards:
+            return None
+        return sum(float(final["in_flight_area_s"]) for final in self.finals.values()) / window_s
 
     def manifest(self, settings: RunSettings) -> dict[str, Any]:
         plan = settings.plan
@@ -51,6 +61,8 @@ class RunFacts:
             "goodput": list(settings.goodput),
             "t0_utc": self.t0_utc,
             "elapsed_s": self.elapsed_s,
+            "stopped_s": self.stopped_s,
+            "mean_in_flight": self.mean_in_flight,
             "interrupted": self.interrupted,
             "workers": self.shards,
             "missing_workers": [shard for shard in range(self.shards) if shard not in self.finals],

@@ -125,6 +125,7 @@ def on_test_stopping(environment: Any, **_: Any) -> None:
         return
     if conductor is None or conductor.finished is not None or rig.trouble is not None:
         return
+    conductor.stop_arrivals()
     grace_s = 0.0 if rig.hurry else conductor.settings.grace_s
     if isinstance(runner, MasterRunner):
         runner.send_message("servebench_drain", {"grace_s": grace_s})

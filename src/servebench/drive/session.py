@@ -16,7 +16,7 @@ from gevent.event import AsyncResult, Event
 
 from servebench import __version__
 from servebench.drive.billing import Biller
-from servebench.drive.objectives import objectives
+from servebench.drive.in_flight import InFlight
 from servebench.drive.pacer import Pacer
 from servebench.drive.settings import RunSettings
 from servebench.drive.targets import api_key
@@ -27,6 +27,8 @@ from servebench.meter.engine_loop import EngineLoop
 from servebench.results.live import LiveStats
 from servebench.results.run_directory import PartWriter
 from servebench.workload.spec import RequestSpec
+
+_RECONNECT_S = 1.0  # a closed loop would else ask a dead target thousands of times a second
 
 
 def monotonic_from_realtime(realtime_ns: int) -> int:
@@ -57,7 +59,8 @@ class LoadSession:
         self.shard, self.shards = shard, shards
         self.workload = settings.plan.build()
         self.t0_ns: int | None = None
-        wanted = objectives(settings)
+        self._cpu_at_start_s = 0.0
+        wanted = settings.objectives()
         self.live = LiveStats(wanted.slos, wanted.goodput)
         self.disk_error: str | None = None
         self.records = 0
@@ -70,6 +73,7 @@ class LoadSession:
         self._ids = range(shard, len(self.workload.intended_ns), shards)
         self._next_id = shard
         self._arrivals_over = False
+        self._in_flight = InFlight(round(self.workload.warmup_s * 1e9), round(self.workload.duration_s * 1e9))
         self._closing = Event()
         self._drain_until_s = 0.0
         self.loop = EngineLoop(
@@ -98,6 +102,7 @@ class LoadSession:
     def start(self, t0_realtime_ns: int) -> None:
         """T0 is known: open loop begins its schedule, closed loop lets its users go at that time."""
         t0_ns = self.t0_ns = self.loop.t0_ns = monotonic_from_realtime(t0_realtime_ns)
+        self._cpu_at_start_s = time.process_time()
         if not self.open_loop:
             return
         due_ns = [t0_ns + int(t) for t in self.workload.intended_ns[self.shard :: self.shards]]
@@ -125,6 +130,8 @@ class LoadSession:
         self._submit(request_id, self._since_t0_ns(), done)
         record: RequestRecord = result.get()
         think_s = self.workload.think_time_s(request_id)
+        if record.outcome is Outcome.CONNECT_ERROR:
+            think_s = max(think_s, _RECONNECT_S)
         if think_s > 0:
             self._closing.wait(think_s)
         return record
@@ -165,9 +172,15 @@ class LoadSession:
             "shard": self.shard,
             "records": self.records,
             "disk_error": self.disk_error,
-            "cpu_s": time.process_time(),
+            "cpu_ratio": self._cpu_ratio(),
+            "in_flight_area_s": self._in_flight.area_s(self._since_t0_ns()),
             "health": dataclasses.asdict(self.loop.health()),
         }
+
+    def _cpu_ratio(self) -> float:
+        """Cores used since T0."""
+        elapsed_s = self._since_t0_ns() / 1e9
+        return (time.process_time() - self._cpu_at_start_s) / elapsed_s if elapsed_s > 0 else 0.0
 
     def _record_unsent(self, position: int, stopped_ns: int) -> None:
         """Arrivals that were due before the stop and never fired: offered, and failed."""
@@ -184,7 +197,7 @@ class LoadSession:
                 asked_output_tokens=spec.output_tokens,
             )  # fmt: skip
             self._specs[request_id] = spec
-            self._record_done(record, array("i"))
+            self._keep(record, array("i"))
 
     def _prepare(self, request_id: int) -> None:
         if request_id not in self._bodies:
@@ -200,9 +213,16 @@ class LoadSession:
             id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn, model=spec.model,
             intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=CHAT_PATH,
         )  # fmt: skip
+        self._in_flight.change(+1, intended_ns)
         self.loop.submit(call, done)
 
     def _record_done(self, record: RequestRecord, chunk_us: "array[int]") -> None:
+        self._in_flight.change(-1, record.end_ns)
+        self._keep(record, chunk_us)
+        self._check_idle()
+
+    def _keep(self, record: RequestRecord, chunk_us: "array[int]") -> None:
+        """Bill it, write it, count it, tell Locust."""
         spec = self._specs.pop(record.id)
         record, charge = self._biller.charge(record, prompt_tokens=spec.prompt_tokens)
         try:
@@ -213,7 +233,6 @@ class LoadSession:
         self.records += 1
         self.live.add(record, chunk_us, cost_ticks=charge)
         self._on_record(record)
-        self._check_idle()
 
     def _arrivals_ended(self) -> None:
         self._arrivals_over = True

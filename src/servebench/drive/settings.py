@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from servebench.results.facts import Objectives
 from servebench.workload.plan import WorkloadPlan
 
 
@@ -35,3 +36,8 @@ class RunSettings(BaseModel):
     idle_timeout_s: float = Field(default=60.0, gt=0)
     # plain `locust` keeps Locust's own exit codes; `servebench run` uses DESIGN's
     own_exit_codes: bool = True
+
+    def objectives(self) -> Objectives:
+        """What the run is held to. Raises UsageError with every bad text."""
+        scenario = self.plan.scenario.model_dump(mode="json")
+        return Objectives.of({"scenario": scenario, "slo": self.slo, "goodput": self.goodput})
