@@ -13,7 +13,7 @@ from servebench.catalog.prices import PriceSheet
 from servebench.catalog.reference_file import ReferenceFile
 from servebench.catalog.tier_file import TierFile
 from servebench.catalog.tiers import ReferenceModel, Tier
-from servebench.catalog.yaml_file import M, parse_catalog_file
+from servebench.catalog.yaml_file import files_like, read_catalog_file
 from servebench.errors import UsageError
 
 DATA = Path(__file__).parent / "data"
@@ -74,11 +74,11 @@ def load_catalog(directory: Path | None = None) -> Catalog:
 
 @functools.cache
 def _load(directory: Path) -> Catalog:
-    gpus = _read(directory / "gpus.yaml", GpuFile).gpus
-    clusters = _read(directory / "clusters.yaml", ClusterFile).clusters
-    tiers = _read(directory / "tiers.yaml", TierFile).tiers
-    references = _read(directory / "references.yaml", ReferenceFile).references
-    price_files = [_read(path, PriceFile) for path in sorted(directory.glob("prices*.yaml"))]
+    gpus = read_catalog_file(directory / "gpus.yaml", GpuFile).gpus
+    clusters = read_catalog_file(directory / "clusters.yaml", ClusterFile).clusters
+    tiers = read_catalog_file(directory / "tiers.yaml", TierFile).tiers
+    references = read_catalog_file(directory / "references.yaml", ReferenceFile).references
+    price_files = [read_catalog_file(path, PriceFile) for path in files_like(directory, "prices*.yaml")]
     aliases = {alias: tier_id for tier_id, row in tiers.items() for alias in row.aliases}
     sheets: dict[str, list[PriceSheet]] = {}
     retired: dict[str, Retired] = {}
@@ -102,14 +102,6 @@ def _load(directory: Path) -> Catalog:
     if problems:
         raise UsageError(*problems)
     return catalog
-
-
-def _read(path: Path, body: type[M]) -> M:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    return parse_catalog_file(path.name, text, body)
 
 
 def cross_checks(catalog: Catalog) -> list[str]:

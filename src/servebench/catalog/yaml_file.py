@@ -1,6 +1,7 @@
-"""Parses one YAML file of the catalog. All that is wrong with it comes out as one UsageError."""
+"""Reads the YAML files of the catalog. All that is wrong with one comes out as one UsageError."""
 
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -35,6 +36,20 @@ class Head(Row):
 
     sources: dict[str, SourceRow]
     default: str | None = None
+
+
+def files_like(directory: Path, pattern: str) -> list[Path]:
+    """The directory's files whose name fits the pattern, by name."""
+    return sorted(directory.glob(pattern))
+
+
+def read_catalog_file(path: Path, body: type[M]) -> M:
+    """parse_catalog_file of what the file holds; a UsageError too where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    return parse_catalog_file(path.name, text, body)
 
 
 def parse_catalog_file(name: str, text: str, body: type[M]) -> M:
