@@ -21,6 +21,7 @@ from servebench.drive.conductor import Conductor, watch
 from servebench.drive.options import add_arguments, settings_from_options
 from servebench.drive.rig import end_test, give_up, guarded, quit_all, rig
 from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
+from servebench.drive.web_tab import add_tab
 from servebench.errors import ServebenchError
 
 _BUILD_TIMEOUT_S = 60.0
@@ -41,13 +42,15 @@ def on_parser(parser: Any, **_: Any) -> None:
     add_arguments(parser)
 
 
-def on_init(environment: Any, runner: Any, **_: Any) -> None:
+def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         for name, (handler, concurrent) in WORKER_MESSAGES.items():
             runner.register_message(name, handler, concurrent=concurrent)
     else:
         for name, listener in _FROM_WORKERS.items():
             runner.register_message(name, listener)
+    if web_ui is not None:
+        add_tab(web_ui, lambda: rig.conductor)
     gevent.signal_handler(signal.SIGINT, on_sigint, environment)
     gc.collect()
     gc.freeze()  # what was imported stays; collections in the run need not walk it
