@@ -176,8 +176,7 @@ class Columns:
             return good
         if slo.limit_s_per_prompt_token:
             limit = slo.limit + slo.limit_s_per_prompt_token * np.nan_to_num(self.numbers["prompt_tokens"])
-        good = values_s < limit if slo.strict else values_s <= limit
-        return good
+        return np.asarray(values_s < limit if slo.strict else values_s <= limit, dtype=np.bool_)
 
     def _tpot_s(self) -> Floats:
         """RequestRecord.tpot_s, over all rows."""

@@ -155,8 +155,8 @@ def preset(name: str, *, prefill_tokens_per_s: float | None = None) -> tuple[Slo
         raise UsageError(f'no SLO preset "{name}"; there are {", ".join(PRESETS)}')
     if not prefill_tokens_per_s or prefill_tokens_per_s <= 0:
         raise UsageError(
-            "the SLO preset long-context needs the target's prefill rate in tokens/s; for a target whose rate "
-            'is not known write the limit out, as in "ttft p99 < 2s + 100us/token"'
+            "the SLO preset long-context needs the target's prefill rate in tokens/s; where that is not "
+            'known write the limit out, as in "ttft p99 < 2s + 100us/token"'
         )
     return (parse_slo(f"ttft p99 < 2s + {1.5e6 / prefill_tokens_per_s:.6g}us/token"),)
 

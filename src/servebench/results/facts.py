@@ -1,0 +1,101 @@
+"""RunFacts: what the manifest says of a run that its records can't, and the objectives it was held to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from servebench.results.slo import Goodput, Slo, parse_goodput, parse_slos
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """None = not known. planned_requests: arrivals scheduled (open loop). cpu_ratio: busiest worker, cores.
+
+    loop_lag_s: p99 of how late the event loop came to data that had arrived. mean_in_flight: counted by the
+    load generator, over the window. missing: one line for each thing the run is known to have lost.
+    """
+
+    mode: str = "open"
+    warmup_s: float = 0.0
+    duration_s: float | None = None
+    cooldown_s: float = 0.0
+    stopped_s: float | None = None
+    planned_requests: int | None = None
+    cpu_ratio: float | None = None
+    loop_lag_s: float | None = None
+    mean_in_flight: float | None = None
+    missing: tuple[str, ...] = ()
+    interrupted: bool = False
+    stopped_by_budget: bool = False
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "RunFacts":
+        """Reads a manifest.json; what it does not have is unknown."""
+        shards = [
+            shard for shard in dict(manifest.get("shards") or {}).values() if isinstance(shard, Mapping)
+        ]
+        health = [dict(shard.get("health") or {}) for shard in shards]
+        lags_us = [one["lag_p99_us"] for one in health if one.get("lag_p99_us") is not None]
+        stopped = bool(manifest.get("interrupted")) or bool(manifest.get("stopped_by_budget"))
+        return cls(
+            mode=str(manifest.get("mode", "open")),
+            warmup_s=float(manifest.get("warmup_s") or 0.0),
+            duration_s=_number(manifest.get("duration_s")) or None,
+            cooldown_s=float(manifest.get("cooldown_s") or 0.0),
+            stopped_s=_number(manifest.get("stopped_s"))
+            or (_number(manifest.get("elapsed_s")) if stopped else None),
+            planned_requests=manifest.get("planned_requests"),
+            cpu_ratio=_cpu_ratio(shards),
+            loop_lag_s=max(lags_us) / 1e6 if lags_us else None,
+            mean_in_flight=_number(manifest.get("mean_in_flight")),
+            missing=tuple(_missing(manifest, shards)),
+            interrupted=bool(manifest.get("interrupted")),
+            stopped_by_budget=bool(manifest.get("stopped_by_budget")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """gates decide the verdict; slos (gates among them) and goodput decide what a good request is."""
+
+    gates: tuple[Slo, ...] = ()
+    slos: tuple[Slo, ...] = ()
+    goodput: Goodput | None = None
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "Objectives":
+        """The run's --slo and --goodput if given, else the scenario's own, which gate nothing. Raises UsageError."""
+        scenario = manifest.get("scenario")
+        scenario = scenario if isinstance(scenario, Mapping) else {}
+        texts, goodput = list(manifest.get("slo") or ()), list(manifest.get("goodput") or ())
+        gates = parse_slos(texts)
+        if texts or goodput:
+            return cls(gates, gates, parse_goodput(goodput) if goodput else None)
+        own = list(scenario.get("slo") or ())
+        for each in scenario.get("classes") or ():
+            own += [f"{each['name']}: {text}" for text in each.get("slo") or ()]
+        own_goodput = scenario.get("goodput")
+        return cls((), parse_slos(own), parse_goodput(own_goodput) if own_goodput else None)
+
+
+def _cpu_ratio(shards: list[Mapping[str, Any]]) -> float | None:
+    return max(
+        (float(shard["cpu_ratio"]) for shard in shards if shard.get("cpu_ratio") is not None), default=None
+    )
+
+
+def _missing(manifest: Mapping[str, Any], shards: list[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    lost = list(manifest.get("missing_workers") or ())
+    if lost:
+        lines.append(
+            f"{len(lost)} of {manifest.get('workers')} workers were lost: {', '.join(map(str, lost))}"
+        )
+    lines += [
+        f"worker {shard.get('shard')}: {shard['disk_error']}" for shard in shards if shard.get("disk_error")
+    ]
+    return lines
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
