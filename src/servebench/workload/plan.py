@@ -8,6 +8,7 @@ workload.spec(id), workload.body(id)      # the same everywhere
 
 import hashlib
 from collections import OrderedDict
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -136,15 +137,19 @@ class Workload:
             context_length_tokens=plan.context_length_tokens,
             lengths=lengths,
         )
-        self._encoder = BodyEncoder(
-            scenario.classes,
-            model=self.model,
-            seed=plan.seed,
-            preamble_tokens=plan.preamble_tokens,
-            bytes_per_token=plan.bytes_per_token,
-        )
         self._whole = self._draw.columns(0, len(self.intended_ns)) if self.mode == "open" else None
         self._blocks: OrderedDict[int, SpecColumns] = OrderedDict()
+
+    @cached_property
+    def _encoder(self) -> BodyEncoder:
+        """Made when a body is wanted: planners never want one, and its text takes tens of ms."""
+        return BodyEncoder(
+            self.classes,
+            model=self.model,
+            seed=self.plan.seed,
+            preamble_tokens=self.plan.preamble_tokens,
+            bytes_per_token=self.plan.bytes_per_token,
+        )
 
     def columns(self, start: int = 0, count: int | None = None) -> SpecColumns:
         """The specs of a range of ids as vectors; without arguments, of the whole schedule (open loop)."""
