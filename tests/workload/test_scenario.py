@@ -182,19 +182,22 @@ def _has_number(line: str) -> bool:
 
 
 def _has_source(lines: list[str], k: int) -> bool:
-    """On the line, in the comment above it (siblings passed over), or at the key that it belongs to."""
+    """On the line or in the comment above; list items share theirs, mu and sigma have their distribution's."""
     if SOURCE.search(lines[k]):
         return True
-    indent = len(lines[k]) - len(lines[k].lstrip())
-    for j in range(k - 1, -1, -1):
-        above = lines[j]
-        depth = len(above) - len(above.lstrip())
-        if not above.strip():
-            return False
-        if depth < indent:
-            return not above.lstrip().startswith("- name") and _has_source(lines, j)
-        if depth == indent and SOURCE.search(above) and above.lstrip().startswith("#"):
+    line = lines[k].strip()
+    above = k - 1
+    if line.startswith("- "):
+        while lines[above].strip().startswith("- "):
+            above -= 1
+    elif line.startswith(("mu:", "sigma:")):
+        while not lines[above].rstrip().endswith("_tokens:"):
+            above -= 1
+        above -= 1
+    while lines[above].strip().startswith("#"):
+        if SOURCE.search(lines[above]):
             return True
+        above -= 1
     return False
 
 
