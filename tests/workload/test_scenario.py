@@ -182,7 +182,7 @@ def _has_number(line: str) -> bool:
 
 
 def _has_source(lines: list[str], k: int) -> bool:
-    """On the line or in the comment above; list items share theirs, mu and sigma have their distribution's."""
+    """On the line or in the comment above; list items share one, mu and sigma have the distribution's."""
     if SOURCE.search(lines[k]):
         return True
     line = lines[k].strip()
