@@ -1,10 +1,12 @@
 """How exact the meter is on this machine: its chunk times against a server that stamps what it sends.
 
-    python benchmarks/meter_accuracy.py [--streams 100,500,1000,2000] [--rate 50] [--seconds 5] [--runs 5] [--json]
+    python benchmarks/meter_accuracy.py [--streams 100,500,1000,2000] [--rate 50] [--seconds 5] [--runs 5]
+    [--json]
 
-The server (servebench.meter.reference_server, plain Python) runs on one core, one EngineLoop on another. Each stream asks
-again as soon as it ends. error = the meter's time of a chunk - the server's time right before the send, so it includes
-the send itself (`server_send_us`). 2,000 streams and more run at 40 tokens/s (80,000 chunks/s). Medians over the runs.
+The server (servebench.meter.reference_server, plain Python) runs on one core, one EngineLoop on another. Each
+stream asks again as soon as it ends. error = the meter's time of a chunk - the server's time right before the
+send, so it includes the send itself (`server_send_us`). 2,000 streams and more run at 40 tokens/s (80,000
+chunks/s). Medians over the runs.
 """
 
 import argparse
@@ -136,7 +138,9 @@ def compare(load: Load, sent: dict[int, tuple[int, Numbers]], t0_ns: int) -> dic
         if not record.ok or record.sent_ns is None:
             continue
         read_ns, stamps = sent[record.id]
-        mine = record.sent_ns + t0_ns + 1000 * np.cumsum(np.frombuffer(chunk_us, dtype=np.int32), dtype=np.int64)
+        mine = (
+            record.sent_ns + t0_ns + 1000 * np.cumsum(np.frombuffer(chunk_us, dtype=np.int32), dtype=np.int64)
+        )
         chunk.append(mine - stamps)
         itl.append(np.abs(np.diff(mine) - np.diff(stamps)))
         ttft.append(int(mine[0] - record.sent_ns - t0_ns) - int(stamps[0] - read_ns))
@@ -169,20 +173,29 @@ def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(streams: int, row: dict[str, Any]) -> None:
     error, itl, ttft = row["chunk_error_us"], row["itl_error_us"], row["ttft_error_us"]
-    print(
-        f"{streams:5d} streams {row['chunks_per_s']:7.0f} chunks/s | chunk error us p50 {error['p50']:.1f} p99 {error['p99']:.1f}"
-        f" | ITL {itl['p50']:.1f} / {itl['p99']:.1f} | TTFT {ttft['p50']:.0f} / {ttft['p99']:.0f}"
-        f" | {row['core_s_per_million_chunks']:.1f} core s/M | lag {row['loop_lag_us']['p50']:.0f} / {row['loop_lag_us']['p99']:.0f}"
-        f" | coalesced {100 * row['coalesced_share']:.3f} % | missing {row['missing_stamps']:.0f} | {row['kb_per_stream']:.1f} KB/stream"
-        f" | server send {row['server_send_us']['p50']:.1f} / {row['server_send_us']['p99']:.1f} us | failed {row['failed']:.0f}",
-        flush=True,
-    )
+    lag, send = row["loop_lag_us"], row["server_send_us"]
+    parts = [
+        f"{streams:5d} streams {row['chunks_per_s']:7.0f} chunks/s",
+        f"chunk error us p50 {error['p50']:.1f} p99 {error['p99']:.1f}",
+        f"ITL {itl['p50']:.1f} / {itl['p99']:.1f}",
+        f"TTFT {ttft['p50']:.0f} / {ttft['p99']:.0f}",
+        f"{row['core_s_per_million_chunks']:.1f} core s/M",
+        f"lag {lag['p50']:.0f} / {lag['p99']:.0f}",
+        f"coalesced {100 * row['coalesced_share']:.3f} %",
+        f"missing {row['missing_stamps']:.0f}",
+        f"{row['kb_per_stream']:.1f} KB/stream",
+        f"server send {send['p50']:.1f} / {send['p99']:.1f} us",
+        f"failed {row['failed']:.0f}",
+    ]
+    print(" | ".join(parts), flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--streams", default="100,500,1000,2000", help="comma-separated")
-    parser.add_argument("--rate", type=float, default=50.0, help="tokens/s a stream (at most 80,000 chunks/s in all)")
+    parser.add_argument(
+        "--rate", type=float, default=50.0, help="tokens/s a stream (at most 80,000 chunks/s in all)"
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="no new request after this time")
     parser.add_argument("--tokens", type=int, default=200, help="per request")
     parser.add_argument("--runs", type=int, default=5)
@@ -195,7 +208,9 @@ def main() -> int:
     for streams in (int(text) for text in options.streams.split(",")):
         rate = min(options.rate, 80_000 / streams)
         server_cpu = cores[0] if len(cores) > 1 else None
-        runs = [measure(streams, rate, options.seconds, options.tokens, server_cpu) for _ in range(options.runs)]
+        runs = [
+            measure(streams, rate, options.seconds, options.tokens, server_cpu) for _ in range(options.runs)
+        ]
         rows[str(streams)] = middle(runs)
         if not options.json:
             show(streams, rows[str(streams)])

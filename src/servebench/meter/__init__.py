@@ -1,4 +1,4 @@
-"""How one request is measured: socket, HTTP, SSE -> one RequestRecord. Never imports the engine or the mock."""
+"""How one request is measured: socket, HTTP, SSE -> RequestRecord. Never imports the engine or the mock."""
 
 from servebench.meter.record import Outcome, RequestRecord
 

@@ -17,7 +17,7 @@ _SECRET: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as sent; None = not said. ticks: 10^-10 USD. note: what contradicts itself, "" = nothing."""
+    """Token counts as sent; None = not said. ticks: 10^-10 USD. note: what contradicts itself, or ""."""
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -28,7 +28,7 @@ class Usage:
 
 
 def read_usage(raw: dict[str, Any]) -> Usage:
-    """The usage object of Chat Completions. Reasoning is beside completion_tokens at xAI, inside it at OpenAI."""
+    """The usage object of Chat Completions. Reasoning is beside completion_tokens at xAI, in it at OpenAI."""
     prompt, cached = _count(raw, "prompt_tokens"), _count(raw.get("prompt_tokens_details"), "cached_tokens")
     completion = _count(raw, "completion_tokens")
     reasoning = _count(raw.get("completion_tokens_details"), "reasoning_tokens")
@@ -40,9 +40,11 @@ def read_usage(raw: dict[str, Any]) -> Usage:
         plain = prompt + completion
         if total not in (plain, plain + (reasoning or 0)):
             notes.append(f"total_tokens {total} is not the sum of its parts")
-    for key in ("prompt_tokens", "completion_tokens"):
-        if raw.get(key) is not None and _count(raw, key) is None:
-            notes.append(f"{key} is not a count")
+    notes += [
+        f"{key} is not a count"
+        for key in ("prompt_tokens", "completion_tokens")
+        if raw.get(key) is not None and _count(raw, key) is None
+    ]
     return Usage(prompt, cached, completion, reasoning, _count(raw, "cost_in_usd_ticks"), "; ".join(notes))
 
 
@@ -63,60 +65,42 @@ class Parts:
     plain: bool = False
 
 
-_REASONING: Final = ("reasoning_content", "reasoning")
-_TEXT: Final = ("content", "text", "refusal")
+_REASONING: Final = frozenset({"reasoning_content", "reasoning"})
+_TEXT: Final = frozenset({"content", "text", "refusal"})
+_CALLS: Final = frozenset({"tool_calls", "function_call", "audio"})
 _INERT: Final = frozenset(
-    {
-        "role",
-        "index",
-        "logprobs",
-        "finish_reason",
-        "delta",
-        "stop_reason",
-        "token_ids",
-        "native_finish_reason",
-    }
+    {"role", "index", "logprobs", "finish_reason", "stop_reason", "token_ids", "delta", "message"}
 )
 
 
 def read_choices(choices: list[Any], key: str) -> Parts | None:
-    """choices of a chunk (key "delta") or of a whole answer (key "message"); None when they are not the dialect."""
-    visible = reasoning = False
+    """choices of a chunk (key "delta") or a whole answer ("message"); None when they are not the dialect."""
+    carried: list[str] = []
     finish: str | None = None
     tools: set[object] = set()
-    fields: list[str] = []
-    odd = len(choices) != 1
     for choice in choices:
-        if not isinstance(choice, dict):
+        delta = (choice.get(key) or {}) if isinstance(choice, dict) else None
+        if not isinstance(delta, dict):
             return None
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             finish = reason
-        delta = choice.get(key)
-        if delta is None:
-            delta = {}
-        if not isinstance(delta, dict):
-            return None
-        for holder in (choice, delta):
-            for name, value in holder.items():
-                if not value or name in _INERT:
-                    continue
-                if name in _TEXT:
-                    visible = True
-                    fields.append(name)
-                elif name in _REASONING:
-                    reasoning = True
-                    fields.append(name)
-                else:
-                    odd = True
+        carried += [
+            name for holder in (choice, delta) for name in holder if holder[name] and name not in _INERT
+        ]
         calls = delta.get("tool_calls")
-        if isinstance(calls, list) and calls:
-            visible = True
+        if isinstance(calls, list):
             tools.update(_tool_key(choice.get("index"), place, call) for place, call in enumerate(calls))
-        if delta.get("function_call") or delta.get("audio"):
-            visible = True
-    plain = not odd and finish is None and len(fields) == 1
-    return Parts(visible, reasoning, finish, frozenset(tools), fields[0] if fields else "", plain)
+    names = set(carried)
+    plain = len(choices) == 1 and finish is None and len(carried) == 1 and bool(names & (_TEXT | _REASONING))
+    return Parts(
+        visible=bool(names & (_TEXT | _CALLS)),
+        reasoning=bool(names & _REASONING),
+        finish_reason=finish,
+        tool_calls=frozenset(tools),
+        field=carried[0] if carried else "",
+        plain=plain,
+    )
 
 
 def _tool_key(choice: object, place: int, call: object) -> object:
@@ -126,7 +110,9 @@ def _tool_key(choice: object, place: int, call: object) -> object:
 
 
 def error_text(body: object, secrets: tuple[str, ...] = ()) -> str:
-    """The sentence in an error body: xAI's {"code", "error": text}, OpenAI's {"error": {"message"}}, or plain text."""
+    """The sentence in an error: xAI's {"code", "error": text}, OpenAI's {"error": {"message"}}, or plain
+    text.
+    """
     text: object = body
     if isinstance(body, dict):
         text = body.get("error") or body.get("message") or body.get("detail") or body

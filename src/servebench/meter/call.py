@@ -1,6 +1,6 @@
 """What goes out: Target (where), Call (one request, ready as bytes) and Timeouts. Values, no I/O, no secret.
 
-Headers, and with them the API key, are never part of these values: EngineLoop takes them and keeps them to itself.
+Headers, and with them the API key, are never part of these values: EngineLoop keeps them to itself.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ CHAT_PATH = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server. prefix goes before each call's path ("" for most). ca_file: PEM bundle instead of the system's."""
+    """A server. prefix goes before each call's path ("" for most). ca_file: PEM, instead of the system's."""
 
     host: str
     port: int
@@ -53,7 +53,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. first_byte_s: from the send to the first byte of the body; idle_s: between reads after that."""
+    """Seconds. first_byte_s: from the send to the first byte of the body; idle_s: between reads after it.
+
+    The head alone does not count as a first byte: many servers send it at once and compute afterwards.
+    """
 
     connect_s: float = 10.0
     first_byte_s: float = 300.0

@@ -1,7 +1,7 @@
 """A coarse timer wheel: who is to be looked at by when. Pure; the caller brings the time.
 
-One entry per connection, visited at the latest every horizon; what a visit finds is the connection's affair. Thus nothing
-is armed or cancelled when a chunk arrives.
+One entry per connection, visited at the latest every horizon; what a visit finds is the connection's affair.
+Thus nothing is armed or cancelled when a chunk arrives.
 """
 
 from typing import Generic, TypeVar

@@ -1,8 +1,9 @@
 """EngineLoop: sends calls and measures their answers inside the gevent hub. No greenlet per stream.
 
-Each connection is a few callbacks on a plain non-blocking socket (connection.py). The loop owns what they share: the
-addresses, the keep-alive pool, the cap on what is in flight, the timer wheel, the kernel-stamp clock, the counters.
-This is the only module of the meter that imports gevent; nothing is patched, and a patched process works as well.
+Each connection is a few callbacks on a plain non-blocking socket (connection.py). The loop owns what they
+share: the addresses, the keep-alive pool, the cap on what is in flight, the timer wheel, the kernel-stamp
+clock, the counters. This is the only module of the meter that imports gevent; nothing is patched, and a
+patched process works as well.
 """
 
 import socket
@@ -17,13 +18,15 @@ from gevent.monkey import get_original
 
 from servebench.errors import OperationError, UsageError
 from servebench.meter.call import Call, Target, Timeouts
-from servebench.meter.connection import Connection, OnDone
+from servebench.meter.connection import Connection
 from servebench.meter.deadlines import Wheel
+from servebench.meter.exchange import OnDone
 from servebench.meter.health import Health, LagHistogram
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.meter.stream import Ending
 from servebench.meter.timestamps import Keeper, StampClock
 from servebench.meter.tls import client_context
+from servebench.meter.tls_connection import TlsConnection
 
 __all__ = ["Call", "EngineLoop", "Target", "Timeouts"]
 
@@ -33,12 +36,14 @@ _OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 
 
 class EngineLoop:
-    """submit(call, on_done) from any greenlet of this hub; on_done(record, chunk_us) runs in the hub and must not block.
+    """submit(call, on_done) from any greenlet of this hub; on_done(record, chunk_us) runs in the hub and must
+    not block.
 
-    headers: sent with each request (content-type and accept are added where absent); they appear in no record, error
-    or repr. t0_ns: the run's start on time.monotonic_ns's clock; a call's intended_ns and a record's times count from it.
-    max_in_flight: further calls wait here, still measured from their intended time. Resolves the target's name at once,
-    off the hub. Raises OperationError when it can't be resolved, UsageError for headers that can't be sent.
+    headers: sent with each request (content-type and accept are added where absent); they appear in no
+    record, error or repr. t0_ns: the run's start on time.monotonic_ns's clock; a call's intended_ns and a
+    record's times count from it. max_in_flight: further calls wait here, still measured from their intended
+    time. Resolves the target's name at once, off the hub. Raises OperationError when it can't be resolved,
+    UsageError for headers that can't be sent.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class EngineLoop:
         self.secrets = _secrets(headers or {})
         self._fields = _header_fields(headers or {})
         self._heads: dict[tuple[str, str], bytes] = {}
-        self.tls = client_context(target) if target.tls else None
+        self._tls = client_context(target) if target.tls else None
         self.hub = gevent.get_hub()
         self.socket_class: Any = get_original("socket", "socket")
         self.addresses = self._resolve()
@@ -112,7 +117,9 @@ class EngineLoop:
             on_done(self._unsent(call), array("i"))
 
     def close(self) -> None:
-        """Abort what is left and free all sockets and timers. The loop takes no more calls: they come back UNSENT."""
+        """Abort what is left and free all sockets and timers. The loop takes no more calls: they come back
+        UNSENT.
+        """
         if self._closed:
             return
         self._closed = True
@@ -182,9 +189,12 @@ class EngineLoop:
     # its own
 
     def _start(self, call: Call, on_done: OnDone) -> None:
-        connection = self._idle.pop() if self._idle else Connection(self)
+        connection = self._idle.pop() if self._idle else self._connect()
         self._busy.add(connection)
         connection.send(call, on_done)
+
+    def _connect(self) -> Connection:
+        return Connection(self) if self._tls is None else TlsConnection(self, self._tls)
 
     def _unsent(self, call: Call) -> RequestRecord:
         return RequestRecord(
@@ -239,7 +249,9 @@ def _header_fields(headers: Mapping[str, str]) -> bytes:
 
 
 def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What no error text may repeat, should a server echo it: the values of secret headers, whole and by word."""
+    """What no error text may repeat, should a server echo it: the values of secret headers, whole and by
+    word.
+    """
     found: set[str] = set()
     for name, value in headers.items():
         if name.lower() in _SECRET_HEADERS:

@@ -1,7 +1,7 @@
 """The instrument's own health: how late the loop reads, what it missed, what it opened. Numbers only.
 
-Lag = time of the read - kernel stamp. Values are collected raw and folded into logarithmic bins (8 to an octave, so a
-quantile is at most 9 % too high) a few times a second, which costs about 10 ns each.
+Lag = time of the read - kernel stamp. Values are collected raw and folded into logarithmic bins (8 to an
+octave, so a quantile is at most 9 % too high) a few times a second, which costs about 10 ns each.
 """
 
 from array import array
@@ -52,8 +52,9 @@ class LagHistogram:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A snapshot. reads: reads that brought bytes; missing_stamps: those without the kernel's stamp; chunks and
-    coalesced (chunks with the stamp of the one before): over finished requests; lag: read - kernel stamp."""
+    """A snapshot. reads: reads that brought bytes; missing_stamps: those without the kernel's stamp; chunks
+    and coalesced (chunks with the stamp of the one before): over finished requests; lag: read - kernel
+    stamp."""
 
     kernel_stamps: bool
     in_flight: int

@@ -1,8 +1,8 @@
 """HTTP/1.1 responses, parsed as the bytes come: no I/O, no clock, any split of the bytes (RFC 9112).
 
-`feed` returns the body in pieces: one per chunk frame (a frame is a TCP write of nearly every server), so that
-each piece can carry its own arrival time. `want` says how many bytes the next read may take so as not to go
-past the current frame: a read that touches the next segment would take over that segment's kernel stamp.
+`feed` returns the body in pieces: one per chunk frame (a frame is a TCP write of nearly every server), so
+that each piece can carry its own arrival time. `want` says how many bytes the next read may take so as not to
+go past the current frame: a read that touches the next segment would take over that segment's kernel stamp.
 Faults are data: `error` is a sentence, and nothing more is parsed.
 """
 
@@ -26,8 +26,9 @@ _HEAD, _FRAME, _INSIDE, _TRAILER, _LENGTH, _TO_EOF, _DONE, _FAILED = range(8)
 class ResponseParser:
     """One response to one request other than HEAD.
 
-    status: 0 until the head is there. headers: lower-case names, repeated ones joined by ", ". framed: whether
-    the body comes in chunk frames. done: the message is whole; keep_alive: whether the connection may be used again.
+    status: 0 until the head is there. headers: lower-case names, repeated ones joined by ", ". framed:
+    whether the body comes in chunk frames. done: the message is whole; keep_alive: whether the connection may
+    be used again.
     """
 
     __slots__ = (
@@ -70,7 +71,7 @@ class ResponseParser:
         return bool(self._held) and self._state == _FRAME
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of body that data completes, without empty ones. Bytes after the message are an error."""
+        """The pieces of body that data completes, none empty. Bytes after the message end the keep-alive."""
         if self._state == _FRAME:
             if self._held:
                 data = self._held + data
@@ -98,7 +99,9 @@ class ResponseParser:
             self._fail("the connection ended inside the response")
 
     def _learn(self, end: int) -> None:
-        """Keep the read size at the smallest frame of late: a larger one takes a second read, never a second stamp."""
+        """Keep the read size at the smallest frame of late: a larger one takes a second read, never a second
+        stamp.
+        """
         floor = self._floor
         self._floor = end if end < floor or floor == 0 else floor + ((end - floor) >> 4)
 

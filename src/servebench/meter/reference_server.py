@@ -1,11 +1,12 @@
-"""A server that stamps what it sends: the truth that the meter is held against. Plain Python over epoll, Linux only.
+"""A server that stamps what it sends: the truth that the meter is held against. Plain Python, Linux only.
 
-    python -m servebench.meter.reference_server [--cpu N]      (first line: "listening on http://127.0.0.1:PORT")
+    python -m servebench.meter.reference_server [--cpu N]      first line: "listening on http://127.0.0.1:PORT"
 
-POST anything with {"max_tokens": n, "itl_us": us, "user": "ID"}: n chunks, one `send` each, the first one interval
-after the request was read; CLOCK_MONOTONIC is read right before each send. Word lengths vary as tokens do. GET /stamps:
-the finished streams as int64: ID, request read at, n, the n stamps; every 64th send is timed, and GET /sends returns
-those durations (ns), the server's own share of any error. One interval for all streams at a time. Ends at EOF of stdin.
+POST anything with {"max_tokens": n, "itl_us": us, "user": "ID"}: n chunks, one `send` each, the first one
+interval after the request was read; CLOCK_MONOTONIC is read right before each send. Word lengths vary as
+tokens do. GET /stamps: the finished streams as int64: ID, request read at, n, the n stamps; every 64th send
+is timed, and GET /sends returns those durations (ns), the server's own share of any error. One interval for
+all streams at a time. Ends at EOF of stdin.
 """
 
 import argparse
@@ -19,9 +20,23 @@ from array import array
 from collections import deque
 from typing import Final
 
-_WORDS: Final = (" the", " of", "ing", " measure", ",", " and", " latency", " to", "ly", " a", ".", " instrument's")
+_WORDS: Final = (
+    " the",
+    " of",
+    "ing",
+    " measure",
+    ",",
+    " and",
+    " latency",
+    " to",
+    "ly",
+    " a",
+    ".",
+    " instrument's",
+)
 _HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
 )
 _SPIN_NS: Final = 1_500_000  # epoll's timeout has whole milliseconds; the rest is spun
 _now_ns = time.monotonic_ns
@@ -33,8 +48,11 @@ def _frame(payload: str) -> bytes:
 
 
 def _chunk(rest: str) -> str:
-    head = '{"id":"150c007d-f06f-945f-b763-621c061d0df9","object":"chat.completion.chunk","created":1785220810,'
-    return f'{head}"model":"reference",{rest},"system_fingerprint":"fp_eb3c003fc66c14ed","service_tier":"default"}}'
+    head = (
+        '{"id":"150c007d-f06f-945f-b763-621c061d0df9","object":"chat.completion.chunk","created":1785220810,'
+    )
+    tail = '"system_fingerprint":"fp_eb3c003fc66c14ed","service_tier":"default"}'
+    return f'{head}"model":"reference",{rest},{tail}'
 
 
 _TOKENS: Final = [

@@ -1,8 +1,8 @@
 """Server-sent events from bytes, by the WHATWG rules: no I/O, no clock, any split of the bytes.
 
-Lines end in LF, CR LF or CR; lines of data are joined by LF; ":" begins a comment; one byte-order mark at the start is
-dropped; an event without data, or cut off by the end of the stream, is none. Text stays bytes (UTF-8 needs no care here).
-https://html.spec.whatwg.org/multipage/server-sent-events.html
+Lines end in LF, CR LF or CR; lines of data are joined by LF; ":" begins a comment; one byte-order mark at the
+start is dropped; an event without data, or cut off by the end of the stream, is none. Text stays bytes (UTF-8
+needs no care here). https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from typing import Final, NamedTuple
@@ -19,7 +19,9 @@ class Event(NamedTuple):
 
 
 class EventParser:
-    """feed(bytes) -> the events they complete. oversize: an event passed MAX_EVENT bytes; parsing has stopped."""
+    """feed(bytes) -> the events they complete. oversize: an event passed MAX_EVENT bytes; parsing has
+    stopped.
+    """
 
     __slots__ = ("_data", "_name", "_size", "_skip_lf", "_started", "_tail", "oversize")
 

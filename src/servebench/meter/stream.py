@@ -1,9 +1,9 @@
 """One answer, read as its pieces arrive: chunk times, tokens, usage and, at the end, the outcome. Pure.
 
-Most chunks of a stream differ in one JSON string only. The first chunk of a kind is parsed (orjson) and leaves a
-template: the bytes before that string's text and the bytes after it. A later piece with the same two ends and a middle
-free of quotes, backslashes and control characters is then, byte for byte, the same event with another non-empty
-text, and needs a stamp only. Everything else is parsed.
+Most chunks of a stream differ in one JSON string only. The first chunk of a kind is parsed (orjson) and
+leaves a template: the bytes before that string's text and the bytes after it. A later piece with the same two
+ends and a middle free of quotes, backslashes and control characters is then, byte for byte, the same event
+with another non-empty text, and needs a stamp only. Everything else is parsed.
 """
 
 import re
@@ -50,7 +50,8 @@ _BY_ENDING: Final = {
 class AnswerReader:
     """begin(head) once, feed(piece, at_ns) for each piece of body, judge(ending) at the end.
 
-    times: the stamp of each content-carrying chunk, ns on the caller's clock. secrets: strings that no error may repeat.
+    times: the stamp of each content-carrying chunk, ns on the caller's clock. secrets: strings that no error
+    may repeat.
     """
 
     __slots__ = (
@@ -233,7 +234,9 @@ class AnswerReader:
         self._body_ns = at_ns
 
     def judge(self, ending: Ending, detail: str = "") -> tuple[Outcome, str]:
-        """The outcome and its sentence. Call once, after the last piece. What the server said goes before how it ended."""
+        """The outcome and its sentence. Call once, after the last piece. What the server said goes before how
+        it ended.
+        """
         if self.status >= 400:
             kind = Outcome.HTTP_429 if self.status == 429 else Outcome.HTTP_5XX
             return (
@@ -284,7 +287,9 @@ class AnswerReader:
         self._count(parts, self._body_ns)
 
     def usage_facts(self) -> dict[str, Any]:
-        """The record's token fields: as the server's usage sent them, else counted from the chunks (approximate)."""
+        """The record's token fields: as the server's usage sent them, else counted from the chunks
+        (approximate).
+        """
         usage, visible = self.usage, len(self.times) - self.reasoning_chunks
         if usage is not None:
             note = usage.note
@@ -311,8 +316,8 @@ class AnswerReader:
     def chunk_us(self, sent_ns: int) -> "tuple[array[int], int]":
         """(first chunk - send, then the gaps, in us as int32; chunks that carry the stamp of the one before).
 
-        Gaps are differences of rounded times, so that rounding never accumulates. Chunks that the server itself put
-        into one frame share their stamp by right and are not counted.
+        Gaps are differences of rounded times, so that rounding never accumulates. Chunks that the server
+        itself put into one frame share their stamp by right and are not counted.
         """
         if not self.times:
             return array("i"), 0

@@ -1,9 +1,10 @@
 """Kernel receive timestamps (SO_TIMESTAMPNS): when a segment reached this machine, however late it is read.
 
-The kernel stamps with CLOCK_REALTIME; `offset_ns` brings that to the monotonic clock. Both clocks slew alike, so the
-offset changes only when somebody sets the time; it is measured again each second all the same, and `clock_steps`
-counts the changes. The kernel switches stamping on some milliseconds after the first socket asks for it, and off after
-the last: `open_keeper` holds one such socket and waits until a stamp has really come.
+The kernel stamps with CLOCK_REALTIME; `offset_ns` brings that to the monotonic clock. Both clocks slew alike,
+so the offset changes only when somebody sets the time; it is measured again each second all the same, and
+`clock_steps` counts the changes. The kernel switches stamping on some milliseconds after the first socket
+asks for it, and off after the last: `Keeper` holds one such socket and waits until a stamp has really
+come.
 """
 
 import socket
@@ -34,7 +35,9 @@ def measure_offset_ns(tries: int) -> int:
 
 @dataclass(slots=True)
 class StampClock:
-    """kernel: whether reads carry kernel stamps here. A stamp minus offset_ns is on time.monotonic_ns's clock."""
+    """kernel: whether reads carry kernel stamps here. A stamp minus offset_ns is on time.monotonic_ns's
+    clock.
+    """
 
     kernel: bool
     offset_ns: int = field(default_factory=lambda: measure_offset_ns(500))
@@ -59,7 +62,9 @@ def ask_for_stamps(sock: Any) -> bool:
 
 
 class Keeper:
-    """A stamped loopback connection that stays open, so that the kernel keeps stamping. works: a stamp has come."""
+    """A stamped loopback connection that stays open, so that the kernel keeps stamping. works: a stamp has
+    come.
+    """
 
     __slots__ = ("_ends", "works")
 

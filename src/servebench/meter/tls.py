@@ -1,6 +1,7 @@
 """TLS without a TLS socket: ciphertext is read with its kernel stamp and decrypted in memory (MemoryBIO).
 
-`want` keeps reads to one TLS record (RFC 8446, section 5.1: a five-byte header tells the length), as http1 does with frames.
+`want` keeps reads to one TLS record (RFC 8446, section 5.1: a five-byte header tells the length), as http1
+does with frames.
 """
 
 import ssl
@@ -14,7 +15,7 @@ _FIRST_READ: Final = 64
 
 
 def client_context(target: Target) -> ssl.SSLContext:
-    """Certificates and host names are verified, always. Raises UsageError for a CA file that can't be read."""
+    """Certificates and host names are always verified. Raises UsageError for an unreadable CA file."""
     try:
         context = ssl.create_default_context(cafile=target.ca_file)
     except (OSError, ssl.SSLError) as fault:

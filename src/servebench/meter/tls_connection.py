@@ -1,0 +1,109 @@
+"""A connection with TLS between socket and HTTP: the kernel stamps the ciphertext, one record a read."""
+
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+from servebench.meter.connection import Connection
+from servebench.meter.exchange import Exchange
+from servebench.meter.stream import Ending
+from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
+from servebench.meter.tls import TlsChannel
+
+if TYPE_CHECKING:
+    from servebench.meter.engine_loop import EngineLoop
+
+
+class TlsConnection(Connection):
+    """The request goes out once the certificate stands; a failed handshake is no connection."""
+
+    __slots__ = ("_channel", "_context")
+
+    def __init__(self, engine: "EngineLoop", context: ssl.SSLContext) -> None:
+        super().__init__(engine)
+        self._context = context
+
+    def _greet(self) -> None:
+        self._channel = TlsChannel(self._context, self._engine.target.host)
+        self._out = memoryview(self._channel.hello())
+        self._transmit()
+
+    def _encode(self, payload: bytes) -> memoryview:
+        # what the handshake still has to send goes first
+        return memoryview(bytes(self._out) + self._channel.encrypt(payload))
+
+    def _readable(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._idle_event()
+            return
+        channel = self._channel
+        while True:
+            now_ns = time.monotonic_ns()
+            try:
+                data, ancillary, _, _ = self._recvmsg(channel.want, ANCILLARY_BYTES)
+                plain = channel.receive(data) if data else b""
+            except BlockingIOError:
+                return
+            except ssl.SSLError as fault:
+                self._broken(exchange, f"TLS: {fault.reason or fault}")
+                return
+            except OSError as fault:
+                self._broken(exchange, fault.strerror or "the connection broke")
+                return
+            at_ns = now_ns
+            if ancillary:
+                seconds, nanoseconds = unpack_timespec(ancillary[0][2])
+                at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
+                self._lag(now_ns - at_ns)
+            if plain:
+                self._last_ns = now_ns
+                self._digest(exchange, plain, at_ns, stamped=bool(ancillary))
+            if not data or channel.closed:
+                self._closed(exchange, now_ns)
+                return
+            self._answer_back(exchange)
+            if self._exchange is not exchange or not channel.inside:
+                return
+
+    def _digest(self, exchange: Exchange, plain: bytes, at_ns: int, *, stamped: bool) -> None:
+        parser, answer = self._parser, self._answer
+        if not stamped:
+            self._unstamped(exchange)
+        self._received += len(plain)
+        pieces = parser.feed(plain)
+        if not exchange.begun and parser.status:
+            exchange.begin_answer()
+        for piece in pieces:
+            answer.feed(piece, at_ns)
+        if not stamped:
+            exchange.user_stamps += len(answer.times)
+        if parser.ended:
+            self._ended(at_ns)
+
+    def _answer_back(self, exchange: Exchange) -> None:
+        """What the handshake (or a key update) wants sent; the request itself once the session stands."""
+        pending = self._channel.outgoing()
+        if pending:
+            self._out = memoryview(bytes(self._out) + pending)
+        if self._channel.ready and not exchange.asked and self._exchange is exchange:
+            self._ask(exchange)
+        elif pending:
+            self._transmit()
+
+    def _closed(self, exchange: Exchange, now_ns: int) -> None:
+        current = self._exchange
+        if current is None:  # the answer was whole, and a goodbye came with it
+            self._idle_event()
+        elif current is not exchange:  # and the next request is on its way already
+            self._lost(current, "closed by the server")
+        elif self._channel.ready:
+            self._eof(exchange, now_ns)
+        else:
+            self._broken(exchange, "closed by the server during the TLS handshake")
+
+    def _broken(self, exchange: Exchange, reason: str) -> None:
+        if self._channel.ready:
+            self._lost(exchange, reason)
+        else:
+            self.end(Ending.NO_CONNECTION, f"no connection to {self._engine.target.authority}: {reason}")
