@@ -64,7 +64,7 @@ class Objectives:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> "Objectives":
-        """The run's --slo and --goodput if given, else the scenario's own, which gate nothing. Raises UsageError."""
+        """The run's --slo and --goodput, else the scenario's own, which gate nothing. Raises UsageError."""
         scenario = manifest.get("scenario")
         scenario = scenario if isinstance(scenario, Mapping) else {}
         texts, goodput = list(manifest.get("slo") or ()), list(manifest.get("goodput") or ())

@@ -75,6 +75,11 @@ def percentile(ascending: NDArray[np.float64], p: float) -> Percentile | None:
 def distribution(values: NDArray[np.float64]) -> Distribution:
     """values: any order; NaN (undefined) is left out, +inf (failed) counts."""
     ascending = np.sort(values[~np.isnan(values)])
+    return of_sorted(ascending)
+
+
+def of_sorted(ascending: NDArray[np.float64]) -> Distribution:
+    """The same of an ascending array without NaN."""
     finite = ascending[: np.searchsorted(ascending, np.inf)]
     return Distribution(
         n=len(ascending),

@@ -1,4 +1,4 @@
-"""The steady window of a run: after the warm-up, until arrivals end. A request is in it by its *intended* time.
+"""The steady window: after the warm-up, until arrivals end. A request is in it by its *intended* time.
 
 Load goes on through the cool-down, so that the last requests of the window meet the same server as the first.
 """

@@ -1,0 +1,110 @@
+"""The dollars of a run: exact sums of what its records carry, and their split into the parts of the bill."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+from servebench.catalog.load import load_catalog
+from servebench.catalog.prices import TICKS_PER_USD, PriceSheet
+from servebench.cost.bill import BillError, Usage, bill, usd_text
+from servebench.errors import UsageError
+from servebench.meter.record import RequestRecord
+
+COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool")
+UNEXPLAINED = "unexplained"
+
+PriceOf = Callable[[str], PriceSheet | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """usd None: no known cost at all. wasted_usd: of requests that failed. sources: requests by cost_source.
+
+    component_usd is exact text by component; what the server billed beyond the price sheet is "unexplained".
+    """
+
+    usd: Decimal | None
+    wasted_usd: Decimal
+    component_usd: dict[str, str]
+    sources: dict[str, int]
+    unknown: int
+
+
+def catalog_price(model: str) -> PriceSheet | None:
+    """The catalog's sheet of a model; None where nobody has published one."""
+    try:
+        return load_catalog().price(model)
+    except UsageError:
+        return None
+
+
+def cost_of(records: Sequence[RequestRecord], price_of: PriceOf | None = None) -> Cost:
+    """Sum and split. price_of None: no split."""
+    total_ticks = wasted_ticks = Decimal(0)
+    sources: dict[str, int] = {}
+    parts = dict.fromkeys(COMPONENTS, 0)
+    sheets: dict[str, PriceSheet | None] = {}
+    unknown = 0
+    with localcontext(prec=60):
+        for record in records:
+            if record.cost_usd is None:
+                unknown += record.sent_ns is not None
+                continue
+            ticks = Decimal(record.cost_usd) * TICKS_PER_USD
+            total_ticks += ticks
+            if not record.ok:
+                wasted_ticks += ticks
+            source = record.cost_source or "unknown"
+            sources[source] = sources.get(source, 0) + 1
+            if price_of is not None and ticks:
+                if record.model not in sheets:
+                    sheets[record.model] = price_of(record.model)
+                _split(record, sheets[record.model], parts)
+        difference = total_ticks - sum(parts.values())
+        if price_of is not None and difference:
+            parts[UNEXPLAINED] = int(difference)
+        known = bool(sources) or not unknown
+        return Cost(
+            total_ticks / TICKS_PER_USD if known else None,
+            wasted_ticks / TICKS_PER_USD,
+            {name: usd_text(ticks) for name, ticks in parts.items()} if price_of is not None else {},
+            dict(sorted(sources.items())),
+            unknown,
+        )
+
+
+def plain(amount: Decimal) -> str:
+    """Exact decimal text without exponent or trailing zeros."""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def per_million(amount: Decimal | None, tokens: int) -> str | None:
+    """Dollars per million tokens to a millionth; None where undefined."""
+    if amount is None or tokens <= 0:
+        return None
+    with localcontext(prec=60):
+        return plain((amount * 1_000_000 / tokens).quantize(Decimal("0.000001")))
+
+
+def _split(record: RequestRecord, sheet: PriceSheet | None, parts: dict[str, int]) -> None:
+    if sheet is None or record.usage_source != "usage" or record.prompt_tokens is None:
+        return
+    try:
+        one = bill(
+            Usage(
+                record.prompt_tokens,
+                record.cached_tokens or 0,
+                record.completion_tokens or 0,
+                record.reasoning_tokens or 0,
+                service_tier=record.service_tier,
+            ),
+            sheet,
+        )
+    except BillError:
+        return
+    parts["input"] += one.input_ticks
+    parts["cached_input"] += one.cached_ticks
+    parts["output"] += one.output_ticks
+    parts["reasoning"] += one.reasoning_ticks
+    parts["tool"] += one.tool_ticks

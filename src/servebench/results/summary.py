@@ -1,0 +1,213 @@
+"""Summary: what came out of a run, worked out from its records and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servebench.meter.record import RequestRecord
+from servebench.results.chunk_times import ChunkTimes
+from servebench.results.class_summary import ClassSummary, number_json, summarise_class
+from servebench.results.columns import Columns
+from servebench.results.cost_split import PriceOf, catalog_price
+from servebench.results.facts import Objectives, RunFacts
+from servebench.results.gate import GateResult, Verdict, judge, overall
+from servebench.results.percentiles import percentile
+from servebench.results.run_directory import Run
+from servebench.results.slo import Slo, ttft_limit_s
+from servebench.results.steady_state import Window, steady_window
+from servebench.results.validity import invalid_reasons, warnings
+
+SCHEMA = 1
+ALL = "all"
+_RUN_KEYS = (
+    "run_id", "model", "target", "mode", "seed", "schedule_hash", "rate_rps", "users", "trace", "t0_utc",
+    "duration_s", "warmup_s", "planned_requests", "workers", "interrupted", "notes", "versions", "host",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """classes: "all", then each class by name. verdict None: nothing was asked. run: facts to show."""
+
+    valid: bool
+    invalid_reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    verdict: Verdict | None
+    gates: tuple[GateResult, ...]
+    classes: dict[str, ClassSummary]
+    window: Window
+    run: dict[str, Any]
+    interrupted: bool
+    stopped_by_budget: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """summary.json; its shape is versioned by "schema"."""
+        return {
+            "schema": SCHEMA,
+            "valid": self.valid,
+            "invalid_reasons": list(self.invalid_reasons),
+            "warnings": list(self.warnings),
+            "verdict": None if self.verdict is None else self.verdict.value,
+            "gates": [gate_json(result) for result in self.gates],
+            "classes": {name: one.to_json() for name, one in self.classes.items()},
+            "run": self.run,
+        }
+
+
+def summarise_run(
+    run: Run, *, objectives: Objectives | None = None, price_of: PriceOf | None = catalog_price
+) -> Summary:
+    """The summary of a run read back. objectives None: the manifest's. Raises UsageError on a bad one."""
+    return summarise(
+        run.records,
+        run.chunks,
+        facts=RunFacts.of(run.manifest),
+        objectives=Objectives.of(run.manifest) if objectives is None else objectives,
+        manifest=run.manifest,
+        price_of=price_of,
+        torn=run.torn,
+    )
+
+
+def summarise(
+    records: Sequence[RequestRecord],
+    chunks: ChunkTimes,
+    *,
+    facts: RunFacts,
+    objectives: Objectives,
+    manifest: Mapping[str, Any] | None = None,
+    price_of: PriceOf | None = None,
+    torn: int = 0,
+) -> Summary:
+    """records and their chunk times at the same positions. torn: lines that could not be read back."""
+    columns = Columns.of(records, chunks)
+    window = _window(columns, facts)
+    share = _chunk_share(columns, chunks, window)
+    classes: dict[str, ClassSummary] = {}
+    every = np.ones(len(columns), dtype=bool)
+    for name, rows in ((ALL, every), *((name, _rows(columns, name)) for name in columns.class_names)):
+        key = "all (class)" if name == ALL and rows is not every else name
+        classes[key] = summarise_class(
+            columns if rows is every else columns.select(rows),
+            [record for record, taken in zip(records, rows.tolist(), strict=True) if taken],
+            share[rows],
+            window=window,
+            objectives=objectives,
+            price_of=price_of,
+        )
+    inside = columns.select(window.contains(columns.numbers["intended_ns"]))
+    gates = tuple(_judge(slo, inside, objectives, window) for slo in objectives.gates)
+    little_error = _little_error(facts.mean_in_flight, classes[ALL].mean_in_flight)
+    reasons = invalid_reasons(
+        columns,
+        window=window,
+        facts=facts,
+        ttft_limit_s=ttft_limit_s(objectives.slos, objectives.goodput),
+        torn=torn,
+        little_error=little_error,
+    )
+    unknown_cost = classes[ALL].cost.unknown
+    return Summary(
+        valid=not reasons,
+        invalid_reasons=tuple(reasons),
+        warnings=(
+            *warnings(columns, [result.slo.text for result in gates if not result.n]),
+            *([f"{unknown_cost} requests have no known price"] if unknown_cost else ()),
+        ),
+        verdict=overall(gates),
+        gates=gates,
+        classes=classes,
+        window=window,
+        run={
+            **_run_facts(manifest or {}, window),
+            "mean_in_flight_counted": facts.mean_in_flight,
+            "little_error": little_error,
+        },
+        interrupted=facts.interrupted,
+        stopped_by_budget=facts.stopped_by_budget,
+    )
+
+
+def gate_json(result: GateResult) -> dict[str, Any]:
+    slo = result.slo
+    return {
+        "slo": slo.text,
+        "class": slo.class_name or ALL,
+        "metric": slo.metric,
+        "quantile": slo.quantile,
+        "limit": slo.limit,
+        "verdict": result.verdict.value,
+        "value": number_json(result.value),
+        "n": result.n,
+        "over": result.over,
+        "n_effective": result.n_effective,
+        "share": result.share,
+        "needed_n": result.needed_n,
+        "reason": result.reason,
+    }
+
+
+def _judge(slo: Slo, inside: Columns, objectives: Objectives, window: Window) -> GateResult:
+    good = inside.meets(slo, objectives.slos, objectives.goodput)
+    value: float | None
+    if slo.quantile is None:
+        bad_share = float(np.mean(~good)) if len(good) else None
+        if slo.is_rate:
+            value = float(good.sum()) / window.duration_s if window.duration_s > 0 else None
+        elif bad_share is None:
+            value = None
+        else:
+            value = bad_share if slo.metric == "error_rate" else 1 - bad_share
+    else:
+        rows = inside.of_class(slo.class_name)
+        values = rows.latency_s("tpot" if slo.metric == "interactivity" else slo.metric)
+        found = percentile(np.sort(values[~np.isnan(values)]), slo.quantile)
+        value = None if found is None else found.value
+        if slo.metric == "interactivity" and value is not None:
+            value = 1 / value
+    return judge(slo, good, value=value, window_s=window.duration_s)
+
+
+def _window(columns: Columns, facts: RunFacts) -> Window:
+    duration_s = facts.duration_s
+    if duration_s is None:  # no plan says when arrivals end: they end with the last one
+        last_ns = columns.numbers["intended_ns"].max() + 1 if len(columns) else 0
+        duration_s = float(last_ns) / 1e9
+    return steady_window(
+        warmup_s=facts.warmup_s, duration_s=duration_s, cooldown_s=facts.cooldown_s, stopped_s=facts.stopped_s
+    )
+
+
+def _rows(columns: Columns, name: str) -> NDArray[np.bool_]:
+    return np.asarray(columns.class_code == columns.class_names.index(name), dtype=np.bool_)
+
+
+def _chunk_share(columns: Columns, chunks: ChunkTimes, window: Window) -> NDArray[np.float64]:
+    """Of each request, the share of its chunks inside the window; without chunks, by its last token."""
+    since_us, owner = chunks.since_send_us()
+    sent_ns = np.nan_to_num(columns.numbers["sent_ns"])
+    inside = window.contains(sent_ns[owner] + since_us * 1000.0)
+    n = len(columns)
+    total = np.bincount(owner, minlength=n)
+    within = np.bincount(owner, weights=inside, minlength=n)
+    by_end = window.contains(columns.numbers["last_token_ns"]).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.where(total > 0, within / np.maximum(total, 1), by_end)
+
+
+def _little_error(counted: float | None, from_records: float | None) -> float | None:
+    """Relative difference of the mean number in flight as counted and as the records have it."""
+    if counted is None or not from_records:
+        return None
+    return counted / from_records - 1
+
+
+def _run_facts(manifest: Mapping[str, Any], window: Window) -> dict[str, Any]:
+    scenario = manifest.get("scenario")
+    name = scenario.get("name") if isinstance(scenario, Mapping) else scenario
+    facts = {"scenario": name, **{key: manifest[key] for key in _RUN_KEYS if key in manifest}}
+    facts["window_s"] = [window.start_ns / 1e9, window.end_ns / 1e9]
+    return facts
