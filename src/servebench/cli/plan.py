@@ -125,29 +125,34 @@ def _deliver(plan: "FleetPlan", *, as_json: bool, out: Path | None) -> None:
 
 
 def _print_table(plan: "FleetPlan") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from servebench.cli.tables import console
 
     planner = plan.planner
     title = f"{planner.scenario.name} at {plan.rate_rps:g} requests/s on {planner.tier.name}"
     table = Table(title=title, show_header=False, title_justify="left")
     for name, value in _rows(plan):
         table.add_row(name, value)
-    console = Console(highlight=False, soft_wrap=False)
-    console.print(table)
+    console().print(table)
     click.echo(f"{plan.verdict}: {plan.reason}")
     if plan.modelled:
-        click.echo(f"MODELLED: the speed of {planner.tier.name} rests on {', '.join(plan.modelled)}")
+        point = planner.tier.operating_point
+        published = "" if point is None else f" (calibrated to the published {point.tokens_per_s:g} tokens/s)"
+        click.echo(
+            f"MODELLED: the speed of {planner.tier.name}{published} rests on {', '.join(plan.modelled)}"
+        )
 
 
 def _rows(plan: "FleetPlan") -> Iterator[tuple[str, str]]:
     from servebench.plan.capacity import LOAD_SHARE, latency_summary
+    from servebench.plan.fleet_plan import count_of
 
     planner, per_replica = plan.planner, plan.planner.tier.serving.gpus
     yield "SLO", "\n".join(slo.text for slo in planner.slos)
     if plan.replicas:
         yield "replicas", f"{plan.replicas} x {per_replica} {planner.gpu.name} = {plan.gpus} GPUs"
-        yield "headroom", f"{plan.headroom:.0%} over the rate (replicas filled to at most {LOAD_SHARE:.0%})"
+        yield "headroom", f"passes at {plan.rate_rps / LOAD_SHARE:.4g} requests/s, a quarter over the rate"
         for basis, usd in plan.usd_per_h.items():
             month = usd * HOURS_PER_MONTH
             yield f"cost, {basis}", f"${usd:,.2f}/h, ${month:,.0f} a month"
@@ -156,7 +161,8 @@ def _rows(plan: "FleetPlan") -> Iterator[tuple[str, str]]:
     yield "one replica", f"{capacity.rps:.3g} requests/s at arrival CV {plan.arrival_cv:g}"
     if plan.comparison is not None:
         replicas, rps = plan.comparison
-        yield "at CV 1 (Poisson)", f"{replicas or 'no number of'} replicas, {rps:.3g} requests/s each"
+        answer = f"{count_of(replicas)}, {rps:.3g} requests/s each" if replicas else "no number of replicas"
+        yield "at CV 1 (Poisson)", answer
     if plan.fleet is None:
         return
     result, simulated = plan.fleet.result, plan.fleet

@@ -6,6 +6,8 @@ finish_step(step) hands out the tokens. One step is in flight at a time.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import Tier
 from servebench.engine.kv_cache import KvCache
@@ -13,6 +15,9 @@ from servebench.engine.noise import Lognormal
 from servebench.engine.scheduler import Batch, Scheduler
 from servebench.engine.sequence import Emission, Sequence
 from servebench.engine.step_time import StepTimeModel
+
+COASTING_BATCH = 8  # with more sequences something happens every few steps, and jumping gains nothing
+COASTING_STEPS = 6  # fewer cost less one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,39 @@ class Replica:
         step = Step(batch, now_s, now_s + decode_s + prefill_s, decode_s, prefill_s)
         self._in_flight = step
         return step
+
+    def coast(self, now_s: float, until_s: float) -> float:
+        """Takes as many quiet steps at once as end by until_s, and returns the end of the last (now_s for
+        none).
+
+        For virtual time between arrivals, where few sequences decode alone: the same steps, noise and times
+        as start_step and finish_step would give, to the last bits, without their emissions.
+        """
+        scheduler = self._scheduler
+        batch = scheduler.decoding_count
+        if not 0 < batch <= COASTING_BATCH or self._in_flight is not None:
+            return now_s
+        ready_s = scheduler.next_ready_s
+        if ready_s is not None:
+            until_s = min(until_s, ready_s)
+        steps = scheduler.quiet_steps() if until_s > now_s else 0
+        if steps < COASTING_STEPS:
+            return now_s
+        context = scheduler.context_tokens
+        first_s = self.model.step(batch, context).total_s
+        growth_s = self.model.step(batch, context + batch).total_s - first_s  # affine in the context
+        steps = min(steps, 1 + int((until_s - now_s) / first_s * 1.5)) if until_s < float("inf") else steps
+        lasting_s = first_s + growth_s * np.arange(steps)
+        ends_s = now_s + np.cumsum(lasting_s * self._step_noise.factors(scheduler.next_batch_index, steps))
+        steps = int(np.searchsorted(ends_s, until_s, side="right"))
+        if steps == 0:
+            return now_s
+        scheduler.coast(steps)
+        end_s = float(ends_s[steps - 1])
+        self.steps += steps
+        self.busy_s += end_s - now_s
+        self.generated_tokens += steps * batch
+        return end_s
 
     def _duration_s(self, batch: Batch) -> tuple[float, float]:
         decoding = len(batch.decoding)

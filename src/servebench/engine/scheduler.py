@@ -150,6 +150,33 @@ class Scheduler:
                 emissions.append(self._first_token(sequence, end_s))
         return emissions
 
+    def quiet_steps(self) -> int:
+        """Steps in which the same sequences would decode and nothing else happen: none finishes, needs a
+        block, or prefills. 0 where drafts make the tokens of a step random."""
+        if self._prefilling or self._needing_block or self._acceptance is not None:
+            return 0
+        return min((s.next_event - s.generated for s in self._decoding), default=1) - 1
+
+    def coast(self, steps: int) -> None:
+        """What so many quiet steps leave behind; nobody is told of their tokens."""
+        for sequence in self._decoding:
+            sequence.generated += steps
+        self._context_tokens += steps * len(self._decoding)
+        self._batches += steps
+
+    @property
+    def decoding_count(self) -> int:
+        return len(self._decoding)
+
+    @property
+    def context_tokens(self) -> int:
+        """Sum over the decoding sequences, the token being fed included."""
+        return self._context_tokens
+
+    @property
+    def next_batch_index(self) -> int:
+        return self._batches
+
     def _decode(self, decoding: list[Sequence], index: int, end_s: float) -> list[Emission]:
         if self._acceptance is not None:
             return self._decode_drafts(self._acceptance, decoding, index, end_s)

@@ -1,11 +1,11 @@
-"""How many replicas a rate needs: one replica's capacity by simulation, a headroom rule, and the fleet
-simulated.
+"""How many replicas a rate needs: one replica's capacity by simulation, then whole fleets simulated.
 
     lambda* = the highest rate at which one replica passes every objective (doubling, log bisection to 4 %)
-    R = ceil(rate / (0.8 lambda*)),  then R replicas at the whole rate are simulated and must pass
+    R <= ceil(rate / (0.8 lambda*)),  and the smallest R of which a fleet passes at rate / 0.8
 
-Capacity is confirmed with two more seeds. Arrivals are Gamma with CV 2 unless asked otherwise: measured
-clients are burstier than Poisson, and a plan that assumes CV 1 buys too little.
+Alone, a replica suffers bursts that a fleet shares, so one replica's capacity bounds the fleet from above
+only. Capacity is confirmed with two more seeds. Arrivals are Gamma with CV 2 unless asked otherwise:
+measured clients are burstier than Poisson, and a plan that assumes CV 1 buys too little.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from servebench.plan.objectives import (
     queue_grows,
     samples_needed,
 )
-from servebench.plan.search import Found, highest_passing
+from servebench.plan.search import Found, fewest_passing, highest_passing
 from servebench.plan.simulation import SimulationResult, simulate
 from servebench.plan.traffic import Demand
 from servebench.results.slo import Slo
@@ -67,7 +67,7 @@ class ReplicaCapacity:
     `alone` says why."""
 
     rps: float
-    found: Found
+    found: Found | None
     arrival_cv: float
     alone: Probe | None
 
@@ -136,19 +136,23 @@ class Planner:
         grows = queue_grows(result)
         return Probe(replicas, rate_rps, cv, seed, _verdict(checks, grows), checks, grows, result)
 
-    def replica_capacity(self, *, cv: float) -> ReplicaCapacity:
-        """The highest rate one replica passes at this burstiness, confirmed with other seeds."""
-        start_rps = self.first_guess_rps()
-        alone = self.probe(start_rps * LOWEST_SHARE, replicas=1, cv=cv)
-        if alone.verdict is not Verdict.PASS:
-            return ReplicaCapacity(0.0, Found(None, alone.rate_rps, 1), cv, alone)
+    def replica_capacity(self, *, cv: float, near_rps: float | None = None) -> ReplicaCapacity:
+        """The highest rate one replica passes at this burstiness, confirmed with other seeds.
+
+        near_rps: where the search at another burstiness ended, to begin there instead of at the formula's
+        guess.
+        """
+        start_rps = near_rps or self.first_guess_rps()
+        lowest_rps = start_rps * LOWEST_SHARE
+        if near_rps is None:
+            alone = self.probe(lowest_rps, replicas=1, cv=cv)
+            if alone.verdict is not Verdict.PASS:
+                return ReplicaCapacity(0.0, None, cv, alone)
         found = highest_passing(
             lambda rate_rps: self.probe(rate_rps, replicas=1, cv=cv).verdict is Verdict.PASS,
             start_rps=start_rps,
-            lowest_rps=alone.rate_rps,
+            known_rps=lowest_rps,
         )
-        if found.passing_rps is None:
-            return ReplicaCapacity(alone.rate_rps, found, cv, None)
         return ReplicaCapacity(self._confirmed(found.passing_rps, cv), found, cv, None)
 
     def _confirmed(self, rate_rps: float, cv: float) -> float:
@@ -172,12 +176,28 @@ class Planner:
         decode_s = output / (batch * model.tokens_per_s_per_user(batch, prompt + output / 2))
         return 1 / (decode_s + model.prefill_s(int(prompt)) / 4)
 
-    def fleet(self, rate_rps: float, *, replicas: int, cv: float) -> Probe:
+    def fleet(self, rate_rps: float, *, replicas: int, cv: float, seed: int | None = None) -> Probe:
         """The fleet at the whole rate; or, where that takes too many requests, as many replicas as can be
         simulated at their share of it (which is harder: a small fleet pools less)."""
         whole = rate_rps * PROBE_S
         simulated = replicas if whole <= MAX_REQUESTS else max(1, int(replicas * MAX_REQUESTS / whole))
-        return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv)
+        return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv, seed=seed)
+
+    def fewest_replicas(self, rate_rps: float, *, least: int, most: int, cv: float) -> int:
+        """The smallest fleet in least..most that passes with the headroom: simulated at rate / 0.8, and not
+        failed by two more seeds."""
+        with_headroom_rps = rate_rps / LOAD_SHARE
+
+        def passes(replicas: int) -> bool:
+            if self.fleet(with_headroom_rps, replicas=replicas, cv=cv).verdict is not Verdict.PASS:
+                return False
+            return all(
+                self.fleet(with_headroom_rps, replicas=replicas, cv=cv, seed=self.seed + 1 + k).verdict
+                is not Verdict.FAIL
+                for k in range(CONFIRMING_SEEDS)
+            )
+
+        return fewest_passing(passes, least=least, most=most)
 
 
 def replicas_for(rate_rps: float, capacity_rps: float) -> int:

@@ -49,11 +49,6 @@ class FleetPlan:
         return self.replicas * self.planner.tier.serving.gpus
 
     @property
-    def headroom(self) -> float:
-        """Spare capacity over the rate: 0.25 = a quarter more traffic still fits."""
-        return self.replicas * self.capacity.rps / self.rate_rps - 1 if self.replicas else 0.0
-
-    @property
     def usd_per_h(self) -> Mapping[str, Decimal]:
         """By price basis: all GPUs, busy or not."""
         return {basis: self.gpus * usd for basis, usd in self.planner.gpu.usd_per_gpu_h.items()}
@@ -93,7 +88,6 @@ class FleetPlan:
             "gpus_per_replica": tier.serving.gpus,
             "replica_capacity_rps": self.capacity.rps,
             "load_share": LOAD_SHARE,
-            "headroom": self.headroom if self.replicas else None,
             "usd_per_h": self._money(1),
             "usd_per_month": self._money(HOURS_PER_MONTH),
             "usd_per_million_tokens": self._usd_per_million_tokens(),
@@ -122,25 +116,27 @@ class FleetPlan:
 def plan_fleet(
     planner: Planner, rate_rps: float, *, arrival_cv: float = 2.0, max_gpus: int | None = None
 ) -> FleetPlan:
-    """The smallest fleet by the headroom rule that also passes when simulated at the whole rate."""
+    """The smallest fleet that passes with the headroom, simulated at the rate itself for what users will
+    see."""
     capacity = planner.replica_capacity(cv=arrival_cv)
-    comparison = None
-    if arrival_cv != 1:
-        poisson = planner.replica_capacity(cv=1.0)
-        comparison = (replicas_for(rate_rps, poisson.rps) if poisson.rps else 0, poisson.rps)
     if capacity.alone is not None:
         verdict, reason = _hopeless(planner, capacity.alone)
-        return FleetPlan(
-            planner, rate_rps, arrival_cv, verdict, reason, capacity, 0, capacity.alone, comparison
-        )
-    replicas = replicas_for(rate_rps, capacity.rps)
+        return FleetPlan(planner, rate_rps, arrival_cv, verdict, reason, capacity, 0, capacity.alone, None)
+    most = replicas_for(rate_rps, capacity.rps)
+    least, comparison = most, None
+    if arrival_cv != 1:
+        poisson = planner.replica_capacity(cv=1.0, near_rps=capacity.rps)
+        least = replicas_for(rate_rps, poisson.rps)
+        comparison = (least, poisson.rps)
+    least, most = min(least, most), max(least, most)
+    replicas = planner.fewest_replicas(rate_rps, least=least, most=most, cv=arrival_cv)
     fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
     for _ in range(_MORE_REPLICAS):
         if fleet.verdict is not Verdict.FAIL:
             break
         replicas += max(1, replicas // 10)
         fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
-    verdict, reason = _decided(planner, fleet, replicas, capacity, max_gpus)
+    verdict, reason = _decided(planner, fleet, replicas, rate_rps, max_gpus)
     return FleetPlan(planner, rate_rps, arrival_cv, verdict, reason, capacity, replicas, fleet, comparison)
 
 
@@ -155,19 +151,21 @@ def _hopeless(planner: Planner, alone: Probe) -> tuple[Verdict, str]:
 
 
 def _decided(
-    planner: Planner, fleet: Probe, replicas: int, capacity: ReplicaCapacity, max_gpus: int | None
+    planner: Planner, fleet: Probe, replicas: int, rate_rps: float, max_gpus: int | None
 ) -> tuple[Verdict, str]:
-    gpus = replicas * planner.tier.serving.gpus
+    per_replica = planner.tier.serving.gpus
+    gpus = replicas * per_replica
     if max_gpus is not None and gpus > max_gpus:
-        held = max_gpus // planner.tier.serving.gpus
-        carried = held * capacity.rps * LOAD_SHARE
+        held = max_gpus // per_replica
         return Verdict.FAIL, (
-            f"{replicas} replicas need {gpus} GPUs, {gpus - max_gpus} more than the {max_gpus} allowed; "
-            f"{max_gpus} GPUs hold {held} replicas, which carry {carried:.3g} requests/s with headroom"
+            f"{rate_rps:g} requests/s need {count_of(replicas)} of {per_replica} GPUs, {gpus} in all: "
+            f"{gpus - max_gpus} more than the {max_gpus} allowed, which hold {count_of(held)}"
         )
-    if fleet.verdict is Verdict.PASS:
-        return Verdict.PASS, f"{replicas} replicas pass: {_worst(fleet)}"
-    return fleet.verdict, f"{replicas} replicas, simulated at the rate: {_worst(fleet)}"
+    return fleet.verdict, f"{count_of(replicas)}, simulated at the rate: {_worst(fleet)}"
+
+
+def count_of(replicas: int) -> str:
+    return f"{replicas} replica{'s' * (replicas != 1)}"
 
 
 def _worst(probe: Probe) -> str:

@@ -58,7 +58,7 @@ class Check:
         gap = f"{abs(beyond):.0%} {sides[beyond <= 0]}" if np.isfinite(beyond) else "without end,"
         return (
             f"{name} p{slo.quantile * 100:g} is {self.observed:.4g} {unit}, {gap} the limit of "
-            f"{self.limit:.4g} {unit} ({self.over} of {self.n} requests miss it)"
+            f"{self.limit:.4g} {unit} ({self.over:,} of {self.n:,} requests miss it)"
         )
 
 

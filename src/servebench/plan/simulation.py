@@ -98,7 +98,7 @@ class _Fleet:
         """All events before limit_s."""
         events = self._events
         while events and events[0][0] < limit_s:
-            self.now_s, _, index = heappop(events)
+            now_s, _, index = heappop(events)
             self._pending[index] = False
             step = self._steps[index]
             if step is not None:
@@ -110,7 +110,9 @@ class _Fleet:
                 for emission in replica.finish_step(step):
                     if emission.finished:
                         self.in_system -= 1
-            self._begin(index, self.now_s)
+            now_s = self.replicas[index].coast(now_s, limit_s)
+            self._begin(index, now_s)
+            self.now_s = max(self.now_s, now_s)
 
     def _begin(self, index: int, now_s: float) -> None:
         replica = self.replicas[index]
