@@ -24,7 +24,7 @@ CONFIDENCE = 0.99
 WARMUP_SHARE = 0.1
 METRICS = ("ttft", "service_ttft", "tpot", "e2e", "interactivity")
 _BATCHES = 20
-_RISE = 0.5  # of the mean number in the system, over the run: less is not a queue that runs away
+_OVERLOAD = 0.005  # of the run: a wait that rises by less than that is no overload to speak of
 
 
 class Verdict(StrEnum):
@@ -132,15 +132,21 @@ def nearest_rank(values: Floats, quantile: float) -> float:
 
 
 def queue_grows(result: SimulationResult) -> bool:
-    """Whether the number in the system rises through the run: 20 batch means, slope above 0 with 95 %
-    confidence, and a rise of over half the mean. A queue that grows has no percentiles, whatever the limits
-    say."""
-    steady = result.in_system[int(WARMUP_SHARE * len(result.in_system)) :]
-    if len(steady) < 2 * _BATCHES:
+    """Whether the wait for admission rises through the run, as it must where more comes than is served: the
+    slope of 20 batch means is above 0 with 99 % confidence, and the rise more than the mean and 0.5 % of the
+    run. A queue that grows has no percentiles, whatever the limits say."""
+    start = int(WARMUP_SHARE * len(result.wait_s))
+    waits = result.wait_s[start:]
+    waits = waits[np.isfinite(waits)]
+    if len(waits) < 2 * _BATCHES:
         return False
-    batches = np.array([batch.mean() for batch in np.array_split(steady, _BATCHES)])
+    batches = np.array([batch.mean() for batch in np.array_split(waits, _BATCHES)])
+    if batches.max() == batches.min():
+        return False
     fit = linregress(np.arange(_BATCHES), batches, alternative="greater")
-    return bool(fit.pvalue < 0.05 and fit.slope * _BATCHES > _RISE * batches.mean())
+    rise_s = fit.slope * _BATCHES
+    span_s = result.arrival_s[-1] - result.arrival_s[start]
+    return bool(fit.pvalue < 0.01 and rise_s > max(batches.mean(), _OVERLOAD * span_s))
 
 
 def _values(metric: str, result: SimulationResult) -> Floats:

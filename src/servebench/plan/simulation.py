@@ -26,7 +26,7 @@ _PROGRESS_EVERY = 2_000  # arrivals
 class SimulationResult:
     """Row k is request k of the traffic. A request that no replica could ever hold is at +inf.
 
-    tpot_s is NaN where one token came. in_system: requests waiting or running just before each arrival.
+    tpot_s is NaN where one token came. wait_s: from when the host has it ready to admission into the batch.
     gpu_busy_share: of all replicas' time from 0 to end_s. peak_kv_usage: of the fullest replica.
     """
 
@@ -35,7 +35,7 @@ class SimulationResult:
     tpot_s: Floats
     e2e_s: Floats
     cached_tokens: NDArray[np.int64]
-    in_system: NDArray[np.int64]
+    wait_s: Floats
     refused: int
     end_s: float
     gpu_busy_share: float
@@ -60,11 +60,9 @@ def simulate(
         raise ValueError(f"a fleet needs a replica, not {replicas}")
     fleet = _Fleet([Replica(tier, gpu, seed=seed * 1_000_003 + i) for i in range(replicas)], router)
     sequences = _sequences(traffic)
-    in_system = np.empty(len(sequences), dtype=np.int64)
     refused = 0
     for i, sequence in enumerate(sequences):
         fleet.run_until(sequence.arrival_s)
-        in_system[i] = fleet.in_system
         try:
             fleet.submit(sequence)
         except SequenceDoesNotFitError:
@@ -72,7 +70,7 @@ def simulate(
         if on_progress is not None and i % _PROGRESS_EVERY == 0:
             on_progress(i / len(sequences))
     fleet.run_until(float("inf"))
-    return _result(traffic, sequences, fleet, in_system, refused)
+    return _result(traffic, sequences, fleet, refused)
 
 
 class _Fleet:
@@ -83,14 +81,12 @@ class _Fleet:
         self._ties = 0
         self._steps: list[Step | None] = [None] * len(replicas)
         self._pending = [False] * len(replicas)  # has an event in the heap
-        self.in_system = 0
         self.now_s = 0.0
         self.peak_kv_usage = 0.0
 
     def submit(self, sequence: Sequence) -> None:
         index = self._choose(self.replicas)
         self.replicas[index].submit(sequence)
-        self.in_system += 1
         if not self._pending[index]:
             self._begin(index, sequence.arrival_s)
 
@@ -107,9 +103,7 @@ class _Fleet:
                 usage = replica.kv_usage
                 if usage > self.peak_kv_usage:
                     self.peak_kv_usage = usage
-                for emission in replica.finish_step(step):
-                    if emission.finished:
-                        self.in_system -= 1
+                replica.finish_step(step)
             now_s = self.replicas[index].coast(now_s, limit_s)
             self._begin(index, now_s)
             self.now_s = max(self.now_s, now_s)
@@ -141,12 +135,11 @@ def _sequences(traffic: Traffic) -> list[Sequence]:
     return [Sequence(i, *row) for i, row in enumerate(rows)]
 
 
-def _result(
-    traffic: Traffic, sequences: list[Sequence], fleet: _Fleet, in_system: NDArray[np.int64], refused: int
-) -> SimulationResult:
+def _result(traffic: Traffic, sequences: list[Sequence], fleet: _Fleet, refused: int) -> SimulationResult:
     inf = float("inf")
     first = np.array([inf if s.first_token_s is None else s.first_token_s for s in sequences])
     last = np.array([inf if s.finished_s is None else s.finished_s for s in sequences])
+    admitted = np.array([inf if s.admitted_s is None else s.admitted_s for s in sequences])
     gaps = traffic.output_tokens - 1
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot = np.where(gaps > 0, (last - first) / gaps, np.nan)
@@ -158,7 +151,7 @@ def _result(
         tpot_s=tpot,
         e2e_s=last - traffic.arrival_s,
         cached_tokens=np.array([s.cached_tokens for s in sequences], dtype=np.int64),
-        in_system=in_system,
+        wait_s=admitted - np.array([s.ready_s for s in sequences]),
         refused=refused,
         end_s=end_s,
         gpu_busy_share=sum(r.busy_s for r in replicas) / (len(replicas) * end_s) if end_s else 0.0,
