@@ -18,7 +18,7 @@ _LARGE_BODY = 16384
 
 
 class Exchange:
-    """Times are on the monotonic clock. sent_ns: just before the first byte of the request went out (of the first
+    """Times are on the monotonic clock. sent_ns: just before the first byte of the request went out (first
     attempt); reused: on a connection kept alive; user_stamps: chunks without a kernel stamp.
     """
 

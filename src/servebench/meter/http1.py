@@ -8,6 +8,8 @@ Faults are data: `error` is a sentence, and nothing more is parsed.
 
 from typing import Final
 
+from servebench.meter.framing import FrameFloor
+
 HEAD_READ: Final = 256  # a head costs a few reads; past it at most part of a first frame is taken along
 BULK_READ: Final = 65536
 UNFRAMED_READ: Final = 64  # lines of unknown length: short reads keep events apart
@@ -58,7 +60,7 @@ class ResponseParser:
         self._interim = False
         self._state = _HEAD
         self._left = 0
-        self._floor = 0
+        self._floor = FrameFloor()
 
     @property
     def untouched(self) -> bool:
@@ -82,9 +84,7 @@ class ResponseParser:
             if size is not None:
                 end = mark + 4 + size
                 if len(data) == end and data.endswith(b"\r\n"):
-                    if end != self._floor:
-                        self._learn(end)
-                    self.want = self._floor
+                    self.want = self._floor.learn(end)
                     return [data[mark + 2 : -2]]
         elif self._held:
             data = self._held + data
@@ -97,13 +97,6 @@ class ResponseParser:
             self._end()
         elif not self.ended:
             self._fail("the connection ended inside the response")
-
-    def _learn(self, end: int) -> None:
-        """Keep the read size at the smallest frame of late: a larger one takes a second read, never a second
-        stamp.
-        """
-        floor = self._floor
-        self._floor = end if end < floor or floor == 0 else floor + ((end - floor) >> 4)
 
     def _end(self) -> None:
         self._state = _DONE
@@ -238,8 +231,7 @@ class ResponseParser:
         if data[end - 2 : end] != b"\r\n":
             self._fail("a chunk does not end where its size says")
             return start
-        self._learn(end - start)
-        self.want = self._floor
+        self.want = self._floor.learn(end - start)
         pieces.append(data[mark + 2 : end - 2])
         return end
 
@@ -257,7 +249,7 @@ class ResponseParser:
             self._fail("a chunk does not end where its size says")
             return start
         self._state = _FRAME
-        self.want = self._floor or UNFRAMED_READ
+        self.want = self._floor.want or UNFRAMED_READ
         return start + 2
 
     def _trailer(self, data: bytes, start: int) -> int:

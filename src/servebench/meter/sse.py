@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 MAX_EVENT: Final = 1 << 22
 _BOM: Final = b"\xef\xbb\xbf"
+_IGNORED: Final = (b"", b"id", b"retry")  # b"": a comment
+_LINE_STARTS: Final = (b":", b"d", b"e", b"i", b"r", _BOM[:1])
 
 
 class Event(NamedTuple):
@@ -23,7 +25,7 @@ class EventParser:
     stopped.
     """
 
-    __slots__ = ("_data", "_name", "_size", "_skip_lf", "_started", "_tail", "oversize")
+    __slots__ = ("_data", "_name", "_noise", "_size", "_skip_lf", "_started", "_tail", "oversize")
 
     def __init__(self) -> None:
         self._tail = b""
@@ -32,6 +34,7 @@ class EventParser:
         self._size = 0
         self._skip_lf = False
         self._started = False
+        self._noise = False
         self.oversize = False
 
     @property
@@ -43,6 +46,11 @@ class EventParser:
     def at_boundary(self) -> bool:
         """Whether nothing of an unfinished event is held: the next bytes begin a new one."""
         return self._started and not (self._tail or self._data or self._name or self._skip_lf)
+
+    @property
+    def noise(self) -> bool:
+        """Whether there was a line that no event stream has (the standard skips it)."""
+        return self._noise or bool(self._tail and not self._tail.startswith(_LINE_STARTS))
 
     @property
     def unfinished(self) -> bool:
@@ -95,3 +103,5 @@ class EventParser:
             self._size += len(value) + 1
         elif field == b"event":
             self._name = value
+        elif field not in _IGNORED:
+            self._noise = True

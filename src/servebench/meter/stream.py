@@ -2,8 +2,8 @@
 
 Most chunks of a stream differ in one JSON string only. The first chunk of a kind is parsed (orjson) and
 leaves a template: the bytes before that string's text and the bytes after it. A later piece with the same two
-ends and a middle free of quotes, backslashes and control characters is then, byte for byte, the same event
-with another non-empty text, and needs a stamp only. Everything else is parsed.
+ends and a middle of well-formed UTF-8 without quotes, backslashes and control characters is then, byte for
+byte, the same event with another non-empty text, and needs a stamp only. Everything else is parsed.
 """
 
 import re
@@ -20,7 +20,13 @@ from servebench.meter.sse import Event, EventParser
 
 MAX_BODY: Final = 1 << 24
 MAX_ERROR_BODY: Final = 1 << 16
-_PLAIN_TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]+').fullmatch
+_ASCII = rb"[ !#-\[\]-\x7f]*"
+_UTF8 = (  # the well-formed sequences of two to four bytes (Unicode 16, table 3-7)
+    rb"[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
+    rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"
+)
+_TEXT: Final = rb"(?=.)%b(?:(?:%b)%b)*" % (_ASCII, _UTF8, _ASCII)
+_PLAIN_TEXT: Final = re.compile(_TEXT).fullmatch
 _NO_TEMPLATE: Final = b"\x00"  # no event begins with it
 _LEADS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"\xef\xbb\xbf")
 
@@ -160,7 +166,7 @@ class AnswerReader:
         if piece.count(b'"%s"' % key) != 1:
             return
         data_at = piece.find(event.data)
-        found = re.search(rb'"%s"\s*:\s*"([^"\\\x00-\x1f]+)"' % key, piece)
+        found = re.search(rb'"%s"\s*:\s*"(%b)"' % (key, _TEXT), piece)
         if found is None or not 0 <= data_at < found.start() < found.end() < data_at + len(event.data):
             return
         start, end = found.span(1)
@@ -254,6 +260,8 @@ class AnswerReader:
             return _BY_ENDING[ending], redact(detail or ending.value, self._secrets)
         if self.finish_reason is not None:
             return Outcome.SUCCESS, ""
+        if self._sse is not None and self._sse.noise and not self.times:
+            return Outcome.BAD_RESPONSE, "the body is not an event stream"
         if self._sse is not None and self._sse.unfinished:
             return Outcome.STREAM_CUT, "the stream ended inside an event"
         return Outcome.NO_FINISH, "the answer ended without a finish reason or [DONE]"

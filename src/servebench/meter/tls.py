@@ -9,6 +9,7 @@ from typing import Final
 
 from servebench.errors import UsageError
 from servebench.meter.call import Target
+from servebench.meter.framing import FrameFloor
 
 _HEADER: Final = 5
 _FIRST_READ: Final = 64
@@ -33,7 +34,7 @@ class RecordFraming:
     def __init__(self) -> None:
         self._header = b""
         self._left = 0
-        self._floor = 0
+        self._floor = FrameFloor()
         self.want = _FIRST_READ
 
     @property
@@ -53,12 +54,10 @@ class RecordFraming:
             position += missing
             if len(self._header) == _HEADER:
                 self._left = int.from_bytes(self._header[3:], "big")
-                whole = self._left + _HEADER
-                floor = self._floor
-                self._floor = whole if whole < floor or not floor else floor + ((whole - floor) >> 4)
+                self._floor.learn(self._left + _HEADER)
                 self._header = b""
         self.want = self._left or (
-            _HEADER - len(self._header) if self._header else self._floor or _FIRST_READ
+            _HEADER - len(self._header) if self._header else self._floor.want or _FIRST_READ
         )
 
 
