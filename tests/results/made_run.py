@@ -52,10 +52,12 @@ def succeeded(
     prompt, cached, output = 1000, 300, len(times_us)
     ticks = (prompt - cached) * INPUT_TICKS + cached * CACHED_TICKS + output * OUTPUT_TICKS
     return RequestRecord(
-        id=number, class_name=name, session=None, turn=0, model="grok-4.3", intended_ns=intended_ns, sent_ns=sent_ns,
+        id=number, class_name=name, session=None, turn=0, model="grok-4.3",
+        intended_ns=intended_ns, sent_ns=sent_ns,
         first_token_ns=first, first_visible_ns=first, last_token_ns=last, end_ns=last + 50_000,
-        outcome=Outcome.SUCCESS, status=200, finish_reason="stop", prompt_tokens=prompt, cached_tokens=cached,
-        completion_tokens=output, reasoning_tokens=0, usage_source="usage", chunks=len(times_us),
+        outcome=Outcome.SUCCESS, status=200, finish_reason="stop", prompt_tokens=prompt,
+        cached_tokens=cached, completion_tokens=output,
+        reasoning_tokens=0, usage_source="usage", chunks=len(times_us),
         cost_usd=f"{ticks / 10**10:.10f}", cost_source="billed", billed_ticks=ticks,
     )  # fmt: skip
 
@@ -64,9 +66,11 @@ def failed(
     number: int, name: str, intended_ns: int, sent_ns: int | None, outcome: Outcome = Outcome.HTTP_5XX
 ) -> RequestRecord:
     return RequestRecord(
-        id=number, class_name=name, session=None, turn=0, model="grok-4.3", intended_ns=intended_ns, sent_ns=sent_ns,
+        id=number, class_name=name, session=None, turn=0, model="grok-4.3",
+        intended_ns=intended_ns, sent_ns=sent_ns,
         first_token_ns=None, first_visible_ns=None, last_token_ns=None, end_ns=intended_ns + 10_000_000,
-        outcome=outcome, status=503 if outcome is Outcome.HTTP_5XX else None, cost_usd="0", cost_source="estimated",
+        outcome=outcome, status=503 if outcome is Outcome.HTTP_5XX else None,
+        cost_usd="0", cost_source="estimated",
     )  # fmt: skip
 
 
@@ -78,7 +82,8 @@ def write(run_dir: Path, made: Made, *, parts: int = 2, **manifest: object) -> N
     """The run on disk, still in parts, each part in the order the requests ended."""
     last_s = made[-1][0].intended_ns / 1e9 if made else 0.0
     facts = {
-        "schema": 1, "run_id": run_dir.name, "scenario": {"name": "made"}, "model": "grok-4.3", "mode": "open",
+        "schema": 1, "run_id": run_dir.name, "scenario": {"name": "made"}, "model": "grok-4.3",
+        "mode": "open",
         "target": {"kind": "mock", "url": "http://127.0.0.1:1"}, "seed": 1, "warmup_s": 0.0,
         "duration_s": last_s + 0.05, "planned_requests": len(made), "workers": parts,
     }  # fmt: skip

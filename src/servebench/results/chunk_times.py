@@ -55,7 +55,7 @@ class ChunkTimes:
         return since[whole], owner[whole]
 
     @classmethod
-    def of(cls, per_record: "Sequence[array[int] | Sequence[int]]") -> "ChunkTimes":
+    def of(cls, per_record: "Sequence[array[int] | Sequence[int] | NDArray[np.int32]]") -> "ChunkTimes":
         """From one sequence of microseconds per record."""
         offsets = np.zeros(len(per_record) + 1, dtype=np.int64)
         np.cumsum([len(times) for times in per_record], out=offsets[1:])

@@ -26,9 +26,9 @@ LATENCIES = ("ttft", "ttfvt", "tpot", "itl", "e2e", "client_lag", "service_ttft"
 
 @dataclass(frozen=True, slots=True)
 class ClassSummary:
-    """offered = completed + failed. tokens are disjoint. latency_s by metric (see Columns for the samples).
+    """offered = completed + failed. tokens are disjoint. latency_s by metric (samples: see Columns).
 
-    offered_rps: planned arrivals; achieved_rps: those of them that were sent in time; completed_rps: successes.
+    offered_rps: planned arrivals; achieved_rps: those of them sent in time; completed_rps: successes.
 
     None: undefined (an empty window, no known price).
     """

@@ -59,10 +59,8 @@ def cost_of(records: Sequence[RequestRecord], price_of: PriceOf | None = None) -
             if price_of is not None and ticks:
                 if record.model not in sheets:
                     sheets[record.model] = price_of(record.model)
-                _split(record, sheets[record.model], parts)
-        difference = total_ticks - sum(parts.values())
-        if price_of is not None and difference:
-            parts[UNEXPLAINED] = int(difference)
+                for name, part in component_ticks(record, sheets[record.model]).items():
+                    parts[name] = parts.get(name, 0) + part
         known = bool(sources) or not unknown
         return Cost(
             total_ticks / TICKS_PER_USD if known else None,
@@ -87,24 +85,31 @@ def per_million(amount: Decimal | None, tokens: int) -> str | None:
         return plain((amount * 1_000_000 / tokens).quantize(Decimal("0.000001")))
 
 
-def _split(record: RequestRecord, sheet: PriceSheet | None, parts: dict[str, int]) -> None:
+def component_ticks(record: RequestRecord, sheet: PriceSheet | None) -> dict[str, int]:
+    """A record's cost by component, in ticks; what the sheet does not say is "unexplained". Empty: free."""
+    if record.cost_usd is None:
+        return {}
+    with localcontext(prec=60):
+        total = int(Decimal(record.cost_usd) * TICKS_PER_USD)
+    if not total:
+        return {}
+    parts = _bill_parts(record, sheet)
+    difference = total - sum(parts.values())
+    return {**parts, UNEXPLAINED: difference} if difference else parts
+
+
+def _bill_parts(record: RequestRecord, sheet: PriceSheet | None) -> dict[str, int]:
     if sheet is None or record.usage_source != "usage" or record.prompt_tokens is None:
-        return
+        return {}
+    usage = (
+        record.prompt_tokens,
+        record.cached_tokens or 0,
+        record.completion_tokens or 0,
+        record.reasoning_tokens or 0,
+    )
     try:
-        one = bill(
-            Usage(
-                record.prompt_tokens,
-                record.cached_tokens or 0,
-                record.completion_tokens or 0,
-                record.reasoning_tokens or 0,
-                service_tier=record.service_tier,
-            ),
-            sheet,
-        )
+        one = bill(Usage(*usage, service_tier=record.service_tier), sheet)
     except BillError:
-        return
-    parts["input"] += one.input_ticks
-    parts["cached_input"] += one.cached_ticks
-    parts["output"] += one.output_ticks
-    parts["reasoning"] += one.reasoning_ticks
-    parts["tool"] += one.tool_ticks
+        return {}
+    ticks = (one.input_ticks, one.cached_ticks, one.output_ticks, one.reasoning_ticks, one.tool_ticks)
+    return dict(zip(COMPONENTS, ticks, strict=True))

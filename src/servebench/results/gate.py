@@ -104,7 +104,9 @@ def correlation_time(bad: NDArray[np.bool_]) -> float:
     pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs <= 0)
     until = int(negative[0]) if len(negative) else len(pairs)
-    return max(float(2 * pairs[:until].sum() - 1), 1.0)
+    time = float(2 * pairs[:until].sum() - 1)
+    # an excess within its own noise (Sokal: standard error tau sqrt(2 (2M + 1)/n)) is no correlation
+    return time if time - 1 > 2 * math.sqrt(2 * (4 * until + 1) / n) else 1.0
 
 
 def judge(slo: Slo, good: NDArray[np.bool_], *, value: float | None, window_s: float) -> GateResult:

@@ -8,9 +8,10 @@ any partition of the records over workers, merged in any order, gives the same.
 from array import array
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import ChunkTimes
@@ -18,6 +19,7 @@ from servebench.results.columns import OUTCOMES, Columns
 from servebench.results.histogram import LogHistogram
 from servebench.results.slo import Goodput, Slo
 
+Times = Union["array[int]", NDArray[np.int32]]  # array takes no | at run time
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning")
 TOKEN_SOURCES = ("usage", "counted")
 COST_COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool")
@@ -128,12 +130,12 @@ class LiveStats:
     def __init__(self, slos: Sequence[Slo] = (), goodput: Goodput | None = None) -> None:
         self._slos, self._goodput = tuple(slos), goodput
         self._totals = _Totals(self._slos, goodput)
-        self._pending: list[tuple[RequestRecord, array[int], Mapping[str, int]]] = []
+        self._pending: list[tuple[RequestRecord, Times, Mapping[str, int]]] = []
 
     def add(
         self,
         record: RequestRecord,
-        chunk_us: "array[int]",
+        chunk_us: Times,
         *,
         cost_ticks: Mapping[str, int] | None = None,
     ) -> None:
@@ -183,7 +185,7 @@ class LiveStats:
         return self._totals.delta()
 
     def _count(
-        self, fresh: _Totals, pending: Sequence[tuple[RequestRecord, "array[int]", Mapping[str, int]]]
+        self, fresh: _Totals, pending: Sequence[tuple[RequestRecord, Times, Mapping[str, int]]]
     ) -> None:
         records = [record for record, _, _ in pending]
         columns = Columns.of(records, ChunkTimes.of([chunk_us for _, chunk_us, _ in pending]))

@@ -270,7 +270,7 @@ def _merge(run_dir: Path, parts: list[tuple[Path, Path]], index: "np.ndarray[Any
 def _by_id(records: list[RequestRecord], chunks: ChunkTimes) -> tuple[list[RequestRecord], ChunkTimes]:
     order = sorted(range(len(records)), key=lambda i: (records[i].id, records[i].sent_ns is None, i))
     kept = [i for n, i in enumerate(order) if n == 0 or records[i].id != records[order[n - 1]].id]
-    return [records[i] for i in kept], ChunkTimes.of([chunks[i] for i in kept])  # type: ignore[misc]
+    return [records[i] for i in kept], ChunkTimes.of([chunks[i] for i in kept])
 
 
 # --- reading and writing -----------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+"""The summary on a terminal: rates and dollars, latencies, then VALID or INVALID and the verdict."""
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from servebench.export import figures
+from servebench.results.class_summary import ClassSummary
+from servebench.results.gate import Verdict
+from servebench.results.summary import Summary
+
+PIPED_COLUMNS = 100
+_SHOWN = ("ttft", "ttfvt", "tpot", "itl", "e2e")
+_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+def print_summary(summary: Summary, console: Console | None = None) -> None:
+    """On standard output unless told otherwise; as wide as the terminal, or 100 columns without one."""
+    out = console or Console(highlight=False)
+    if console is None and not out.is_terminal:
+        out = Console(highlight=False, width=PIPED_COLUMNS)
+    out.print(summary_table(summary))
+
+
+def summary_table(summary: Summary) -> RenderableType:
+    blank = Text("")
+    tables = (_rates(summary), blank, _latencies(summary), blank, _costs(summary), blank)
+    return Group(*tables, *_endings(summary))
+
+
+def _rates(summary: Summary) -> Table:
+    table = _table(
+        "class", "offered", "failed", "offered/s", "achieved/s", "done/s", "goodput/s", "good", "tokens out/s"
+    )
+    for name, one in summary.classes.items():
+        table.add_row(
+            Text(name),
+            figures.count(one.offered),
+            Text(figures.count(one.failed), style="red" if one.failed else ""),
+            figures.rate(one.offered_rps),
+            figures.rate(one.achieved_rps),
+            figures.rate(one.completed_rps),
+            figures.rate(one.goodput_rps),
+            figures.share(one.attainment),
+            figures.rate(one.output_tokens_per_s),
+        )
+    return table
+
+
+def _costs(summary: Summary) -> Table:
+    table = _table("class", "input", "cached", "output", "reasoning", "tokens", "cost", "wasted", "$/Mtok")
+    for name, one in summary.classes.items():
+        table.add_row(
+            Text(name),
+            *(figures.count(one.tokens[kind]) for kind in ("input", "cached_input", "output", "reasoning")),
+            figures.count(one.total_tokens),
+            figures.dollars(one.cost.usd),
+            figures.dollars(one.cost.wasted_usd),
+            figures.dollars(one.usd_per_million_tokens),
+        )
+    return table
+
+
+def _latencies(summary: Summary) -> Table:
+    table = _table("class", "metric", "p50", "p95", "p99", "mean", "n", left=2)
+    for position, (name, one) in enumerate(summary.classes.items()):
+        if position:
+            table.add_section()
+        shown = [metric for metric in _SHOWN if metric != "ttfvt" or _differs(one)]
+        for row, metric in enumerate(shown):
+            values = one.latency_s[metric]
+            table.add_row(
+                Text(name if row == 0 else ""),
+                figures.LATENCIES[metric],
+                *(figures.percentile(values, quantile) for quantile, _ in figures.QUANTILES),
+                figures.duration(values.mean),
+                figures.count(values.n),
+            )
+    return table
+
+
+def _differs(one: ClassSummary) -> bool:
+    """Whether the first visible token came later than the first of any kind: there was reasoning."""
+    return one.latency_s["ttfvt"].mean != one.latency_s["ttft"].mean
+
+
+def _endings(summary: Summary) -> list[Text]:
+    lines: list[Text] = []
+    if any(outcome != "success" and count for outcome, count in summary.classes["all"].outcomes.items()):
+        failures = (
+            f"{count} {outcome}"
+            for outcome, count in summary.classes["all"].outcomes.items()
+            if count and outcome != "success"
+        )
+        lines.append(Text(f"failures: {', '.join(failures)}; a percentile that they reach is +Inf"))
+    if _any_too_small(summary):
+        lines.append(Text("n<72, n<368: fewer samples than that percentile needs"))
+    lines += [Text(f"note: {warning}") for warning in summary.warnings]
+    if summary.valid:
+        lines.append(Text("VALID", style="bold green"))
+    else:
+        lines.append(Text.assemble(("INVALID", "bold red"), f": {summary.invalid_reasons[0]}"))
+        lines += [Text(f"         {reason}") for reason in summary.invalid_reasons[1:]]
+    for result in summary.gates:
+        lines.append(
+            Text.assemble(
+                (f"{result.verdict.value:<13}", f"bold {_COLOURS[result.verdict]}"),
+                f"{result.slo.text}   {figures.measured_name(result.slo)} {figures.gate_value(result)}: ",
+                result.reason,
+            )
+        )
+    if summary.verdict is not None and len(summary.gates) > 1:
+        lines.append(Text(f"verdict: {summary.verdict.value}", style=f"bold {_COLOURS[summary.verdict]}"))
+    return lines
+
+
+def _any_too_small(summary: Summary) -> bool:
+    return any(
+        values.n > 0 and None in (values.p50, values.p95, values.p99)
+        for one in summary.classes.values()
+        for values in (one.latency_s[metric] for metric in _SHOWN)
+    )
+
+
+def _table(*headings: str, left: int = 1) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if position < left else "right", no_wrap=position >= left)
+    return table
