@@ -5,12 +5,14 @@ of a single process.
 
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import gevent
 
+from servebench.drive.clocks import ClockOffset
 from servebench.drive.finish import Finished, RunFacts, finish_run
 from servebench.drive.settings import RunSettings
 from servebench.errors import OperationError
@@ -31,6 +33,7 @@ class Conductor:
         self.finals: dict[int, dict[str, Any]] = {}
         self.shards = 0
         self.t0_realtime_ns = 0
+        self.clock_offsets: dict[int, ClockOffset] = {}
         self.interrupted = False
         self.stopped_s: float | None = None
         self.finished: Finished | None = None
@@ -63,8 +66,10 @@ class Conductor:
             self._say(f"metrics: http://127.0.0.1:{self._collector.port}/metrics")
         self._write_manifest()
 
-    def set_start(self, t0_realtime_ns: int) -> None:
+    def set_start(self, t0_realtime_ns: int, offsets: Mapping[int, ClockOffset] | None = None) -> None:
+        """T0 is agreed; offsets: each shard's clock against this one's."""
         self.t0_realtime_ns = t0_realtime_ns
+        self.clock_offsets = dict(offsets or {})
         self._write_manifest()
 
     def stop_arrivals(self) -> None:
@@ -134,6 +139,7 @@ class Conductor:
             elapsed_s=self.elapsed_s(),
             stopped_s=self.stopped_s,
             shards=self.shards,
+            clock_offsets=self.clock_offsets,
             finals=dict(self.finals),
             interrupted=self.interrupted,
             schedule_hash=self.workload.schedule_hash,

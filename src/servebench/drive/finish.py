@@ -1,16 +1,25 @@
 """After the last record: gather the parts, work out the summary, write every file, choose the exit code."""
 
+import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from servebench import __version__
+from servebench.drive.clocks import ClockOffset
 from servebench.drive.settings import RunSettings
-from servebench.results.run_directory import gather_parts, read_run, write_manifest
+from servebench.errors import ServebenchError
+from servebench.export.ci import junit_xml, markdown
+from servebench.export.openmetrics import write_openmetrics
+from servebench.export.report import write_report
+from servebench.export.table import print_summary
+from servebench.results.exit_code import exit_code
+from servebench.results.run_directory import SUMMARY, gather_parts, read_run, write_bytes, write_json
+from servebench.results.summary import Summary, summarise_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,7 @@ class RunFacts:
     elapsed_s: float
     stopped_s: float | None
     shards: int
+    clock_offsets: Mapping[int, ClockOffset]
     finals: Mapping[int, dict[str, Any]]
     interrupted: bool
     schedule_hash: str
@@ -66,6 +76,10 @@ class RunFacts:
             "interrupted": self.interrupted,
             "workers": self.shards,
             "missing_workers": [shard for shard in range(self.shards) if shard not in self.finals],
+            "clock_offsets_us": {
+                str(shard): {"offset": offset.offset_ns / 1e3, "uncertainty": offset.uncertainty_ns / 1e3}
+                for shard, offset in sorted(self.clock_offsets.items())
+            },
             "shards": {str(shard): final for shard, final in sorted(self.finals.items())},
             "notes": list(self.notes),
             "host": {
@@ -81,16 +95,51 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    exit_code: int
+    """A run that is over: its summary, where it stands, and the exit code it asks for."""
+
+    summary: Summary
     run_dir: Path
+    exit_code: int
+    print_json: bool
 
     def show(self) -> None:
-        print(self.run_dir)
+        """The table, or the summary as JSON, on stdout."""
+        if self.print_json:
+            print(json.dumps(self.summary.to_json(), indent=2))
+            return
+        print_summary(self.summary)
+        print(f"run directory: {self.run_dir}   report: {self.run_dir / 'report.html'}")
 
 
 def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
+    """Write summary.json, report.html, metrics.om and what else was asked for. It never touches records.
+
+    Trouble with one output is said and makes the exit code 1; the others are still written.
+    """
     run_dir = Path(settings.run_dir)
     gather_parts(run_dir)
-    run = read_run(run_dir)
-    print(len(run.records))
-    return Finished(0, run_dir)
+    (run_dir / "run.json").unlink(missing_ok=True)  # all of it is in the manifest
+    summary = summarise_run(read_run(run_dir))
+    troubles = []
+    for write in _outputs(settings, run_dir, summary):
+        try:
+            write()
+        except (OSError, ServebenchError) as error:
+            troubles.append(str(error))
+            sys.stderr.write(f"servebench: {error}\n")
+    return Finished(summary, run_dir, exit_code(summary, error=bool(troubles)), settings.print_json)
+
+
+def _outputs(settings: RunSettings, run_dir: Path, summary: Summary) -> list[Callable[[], object]]:
+    outputs: list[Callable[[], object]] = [
+        lambda: write_json(run_dir / SUMMARY, summary.to_json()),
+        lambda: write_report(run_dir),
+        lambda: write_openmetrics(run_dir),
+    ]
+    if settings.junit is not None:
+        junit = Path(settings.junit)
+        outputs.append(lambda: write_bytes(junit, junit_xml(summary).encode()))
+    if settings.markdown is not None:
+        page = Path(settings.markdown)
+        outputs.append(lambda: write_bytes(page, markdown(summary).encode()))
+    return outputs

@@ -18,15 +18,11 @@ from typing import Any
 import gevent
 
 from servebench.drive.conductor import Conductor, watch
+from servebench.drive.master import MASTER_MESSAGES, START_LEAD_NS, collect, start_workers
 from servebench.drive.options import add_arguments, settings_from_options
-from servebench.drive.rig import end_test, give_up, guarded, quit_all, rig
+from servebench.drive.rig import end_test, guarded, quit_all, rig
 from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
 from servebench.drive.web_tab import add_tab
-from servebench.errors import ServebenchError
-
-_BUILD_TIMEOUT_S = 60.0
-_START_LEAD_NS = 200_000_000
-_DRAIN_MARGIN_S = 15.0
 
 
 def register() -> None:
@@ -47,7 +43,7 @@ def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None
         for name, (handler, concurrent) in WORKER_MESSAGES.items():
             runner.register_message(name, handler, concurrent=concurrent)
     else:
-        for name, listener in _FROM_WORKERS.items():
+        for name, listener in MASTER_MESSAGES.items():
             runner.register_message(name, listener)
     if web_ui is not None:
         add_tab(web_ui, lambda: rig.conductor)
@@ -86,36 +82,18 @@ def on_test_start(environment: Any, **_: Any) -> None:
     settings = settings_from_options(environment, rig.scenario_name)
     conductor = rig.conductor = Conductor(settings, interactive=sys.stderr.isatty())
     if isinstance(runner, MasterRunner):
-        _start_workers(environment, conductor)
+        start_workers(environment, conductor)
     else:
         conductor.begin(shards=1)
         rig.session = build_session(environment, settings, shard=0, shards=1)
-        t0_ns = time.time_ns() + _START_LEAD_NS
+        t0_ns = time.time_ns() + START_LEAD_NS
         conductor.set_start(t0_ns)
         rig.session.start(t0_ns)
         gevent.spawn(Reporter(environment, rig.session).loop)
     gevent.spawn(watch, conductor)
     if conductor.workload.mode == "closed" and settings.own_exit_codes:
-        lead_s = _START_LEAD_NS / 1e9
+        lead_s = START_LEAD_NS / 1e9
         gevent.spawn_later(conductor.workload.duration_s + lead_s, end_test, environment)
-
-
-def _start_workers(environment: Any, conductor: Conductor) -> None:
-    runner = environment.runner
-    rig.shards = {client.id: shard for shard, client in enumerate(runner.clients.all)}
-    conductor.begin(shards=len(rig.shards))
-    text = conductor.settings.model_dump_json()
-    for client_id, shard in rig.shards.items():
-        message = {"settings": text, "shard": shard, "shards": len(rig.shards)}
-        runner.send_message("servebench_plan", message, client_id=client_id)
-    if not rig.wait_for(lambda: len(rig.ready) == len(rig.shards), _BUILD_TIMEOUT_S):
-        missing = len(rig.shards) - len(rig.ready)
-        raise rig.trouble or ServebenchError(
-            f"{missing} of {len(rig.shards)} workers were not ready within {_BUILD_TIMEOUT_S:.0f} s"
-        )
-    t0_ns = time.time_ns() + _START_LEAD_NS
-    conductor.set_start(t0_ns)
-    runner.send_message("servebench_go", {"t0_realtime_ns": t0_ns})
 
 
 @guarded
@@ -131,14 +109,7 @@ def on_test_stopping(environment: Any, **_: Any) -> None:
     conductor.stop_arrivals()
     grace_s = 0.0 if rig.hurry else conductor.settings.grace_s
     if isinstance(runner, MasterRunner):
-        runner.send_message("servebench_drain", {"grace_s": grace_s})
-        alive = {client.id for client in runner.clients.all if client.state != "missing"}
-        expected = {shard for client, shard in rig.shards.items() if client in alive}
-        complete = rig.wait_for(lambda: expected <= set(conductor.finals), grace_s + _DRAIN_MARGIN_S)
-        if rig.hurry and not complete:
-            runner.send_message("servebench_drain", {"grace_s": 0.0})
-            rig.hurry = False  # heard: the workers need a moment to write down what they abort
-            rig.wait_for(lambda: expected <= set(conductor.finals), _DRAIN_MARGIN_S)
+        collect(environment, conductor, grace_s)
     elif rig.session is not None:
         rig.session.drain(grace_s)
         Reporter(environment, rig.session).report()
@@ -152,43 +123,3 @@ def on_quit(exit_code: int, **_: Any) -> None:
     """Last of all, below Locust's own tables."""
     if rig.conductor is not None and rig.conductor.finished is not None:
         rig.conductor.finished.show()
-
-
-def from_ready(environment: Any, msg: Any, **_: Any) -> None:
-    rig.ready.add(msg.data["shard"])
-    rig.progressed.set()
-
-
-def from_live(environment: Any, msg: Any, **_: Any) -> None:
-    if rig.conductor is not None:
-        rig.conductor.take_report(msg.data)
-
-
-def from_idle(environment: Any, msg: Any, **_: Any) -> None:
-    rig.idle.add(msg.data["shard"])
-    if rig.idle == set(rig.shards.values()):
-        gevent.spawn(end_test, environment)
-
-
-def from_final(environment: Any, msg: Any, **_: Any) -> None:
-    if rig.conductor is not None:
-        rig.conductor.finals[msg.data["shard"]] = msg.data
-    rig.progressed.set()
-
-
-def from_trouble(environment: Any, msg: Any, **_: Any) -> None:
-    trouble = ServebenchError(msg.data["error"])
-    trouble.exit_code = msg.data["exit_code"]
-    rig.trouble = trouble
-    rig.progressed.set()
-    if rig.conductor is not None and rig.conductor.t0_realtime_ns:
-        give_up(environment, trouble)
-
-
-_FROM_WORKERS = {
-    "servebench_ready": from_ready,
-    "servebench_live": from_live,
-    "servebench_idle": from_idle,
-    "servebench_final": from_final,
-    "servebench_trouble": from_trouble,
-}

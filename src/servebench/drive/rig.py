@@ -10,11 +10,13 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
+from servebench.drive.clocks import Ping
 from servebench.drive.conductor import Conductor
 from servebench.drive.session import LoadSession
 from servebench.errors import ServebenchError
@@ -28,7 +30,9 @@ class Rig:
         self.conductor: Conductor | None = None
         self.session: LoadSession | None = None
         self.shards: dict[str, int] = {}  # worker id -> shard
-        self.ready: set[int] = set()
+        self.ready: dict[int, dict[str, Any]] = {}
+        self.pings: dict[int, list[Ping]] = {}
+        self.own_run_dir: Path | None = None  # a worker's, where it does not share the master's
         self.idle: set[int] = set()
         self.progressed = Event()
         self.trouble: ServebenchError | None = None
@@ -37,7 +41,7 @@ class Rig:
 
     def new_test(self) -> None:
         self.conductor, self.session, self.trouble = None, None, None
-        self.shards, self.ready, self.idle, self.hurry = {}, set(), set(), False
+        self.shards, self.ready, self.pings, self.idle, self.hurry = {}, {}, {}, set(), False
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Until condition holds, trouble comes, the user is in a hurry, or the time is up."""

@@ -2,14 +2,18 @@
 
 from locust.runners import WorkerRunner
 
+import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import gevent
 
+from servebench.drive.clocks import host_clock_id
 from servebench.drive.rig import end_test, guarded, rig
 from servebench.drive.session import LoadSession
 from servebench.drive.settings import RunSettings
+from servebench.drive.shipping import discard, own_run_dir, pieces, shares_run_dir
 from servebench.meter import RequestRecord
 
 _REPORT_S = 1.0
@@ -73,8 +77,18 @@ class Reporter:
 @guarded
 def on_plan(environment: Any, msg: Any, **_: Any) -> None:
     settings = RunSettings.model_validate_json(msg.data["settings"])
+    rig.own_run_dir = None
+    if not shares_run_dir(Path(settings.run_dir), settings.run_id):
+        rig.own_run_dir = own_run_dir(settings.run_id)
+        settings = settings.model_copy(update={"run_dir": str(rig.own_run_dir)})
     rig.session = build_session(environment, settings, shard=msg.data["shard"], shards=msg.data["shards"])
-    environment.runner.send_message("servebench_ready", {"shard": msg.data["shard"]})
+    ready = {"shard": msg.data["shard"], "clock_id": host_clock_id(), "host": platform.node()}
+    environment.runner.send_message("servebench_ready", ready)
+
+
+@guarded
+def on_ping(environment: Any, msg: Any, **_: Any) -> None:
+    environment.runner.send_message("servebench_pong", {**msg.data, "answered_ns": time.time_ns()})
 
 
 @guarded
@@ -96,11 +110,17 @@ def on_drain(environment: Any, msg: Any, **_: Any) -> None:
     session.drain(msg.data["grace_s"])
     Reporter(environment, session).report()
     environment.runner._send_stats()  # Locust's own figures of the last seconds
+    if rig.own_run_dir is not None:
+        for piece in pieces(rig.own_run_dir):
+            environment.runner.send_message("servebench_piece", piece)
+            gevent.sleep(0)  # heartbeats go out between pieces
+        discard(rig.own_run_dir)
     environment.runner.send_message("servebench_final", session.final())
 
 
 WORKER_MESSAGES = {
     "servebench_plan": (on_plan, True),
+    "servebench_ping": (on_ping, False),
     "servebench_go": (on_go, False),
     "servebench_drain": (on_drain, True),
 }

@@ -1,0 +1,125 @@
+"""The master's side of a distributed run: ship the plan, agree on T0, gather what the workers hand in."""
+
+import time
+from typing import Any
+
+import gevent
+
+from servebench.drive.clocks import PINGS, SAME_CLOCK, ClockOffset, Ping, clock_offset, host_clock_id
+from servebench.drive.conductor import Conductor
+from servebench.drive.rig import end_test, give_up, rig
+from servebench.drive.shipping import take_piece
+from servebench.errors import ServebenchError
+
+START_LEAD_NS = 200_000_000
+_REMOTE_LEAD_NS = 1_000_000_000
+_BUILD_TIMEOUT_S = 60.0
+_PING_TIMEOUT_S = 5.0
+_DRAIN_MARGIN_S = 15.0
+
+
+def start_workers(environment: Any, conductor: Conductor) -> None:
+    """Every worker builds its shard; then each gets T0 in its own clock. Raises what kept one from it."""
+    runner = environment.runner
+    rig.shards = {client.id: shard for shard, client in enumerate(runner.clients.all)}
+    conductor.begin(shards=len(rig.shards))
+    text = conductor.settings.model_dump_json()
+    for client_id, shard in rig.shards.items():
+        message = {"settings": text, "shard": shard, "shards": len(rig.shards)}
+        runner.send_message("servebench_plan", message, client_id=client_id)
+    if not rig.wait_for(lambda: len(rig.ready) == len(rig.shards), _BUILD_TIMEOUT_S):
+        missing = len(rig.shards) - len(rig.ready)
+        raise rig.trouble or ServebenchError(
+            f"{missing} of {len(rig.shards)} workers were not ready within {_BUILD_TIMEOUT_S:.0f} s"
+        )
+    offsets = {shard: _offset(environment, client_id, shard) for client_id, shard in rig.shards.items()}
+    remote = any(offset is not SAME_CLOCK for offset in offsets.values())
+    t0_ns = time.time_ns() + (_REMOTE_LEAD_NS if remote else START_LEAD_NS)
+    conductor.set_start(t0_ns, offsets)
+    for client_id, shard in rig.shards.items():
+        message = {"t0_realtime_ns": t0_ns + offsets[shard].offset_ns}
+        runner.send_message("servebench_go", message, client_id=client_id)
+
+
+def _offset(environment: Any, client_id: str, shard: int) -> ClockOffset:
+    clock_id = rig.ready[shard]["clock_id"]
+    if clock_id and clock_id == host_clock_id():
+        return SAME_CLOCK
+    pings = rig.pings.setdefault(shard, [])
+    for _ in range(PINGS):
+        expected = len(pings) + 1
+        message = {"shard": shard, "sent_ns": time.time_ns()}
+        environment.runner.send_message("servebench_ping", message, client_id=client_id)
+        rig.wait_for(lambda expected=expected: len(pings) >= expected, _PING_TIMEOUT_S)  # type: ignore[misc]
+    if not pings:
+        raise ServebenchError(f"worker {shard} on {rig.ready[shard]['host']} does not answer for its clock")
+    return clock_offset(pings)
+
+
+def collect(environment: Any, conductor: Conductor, grace_s: float) -> None:
+    """Have every worker that lives drain and hand in; the lost ones are the manifest's missing_workers."""
+    runner = environment.runner
+    runner.send_message("servebench_drain", {"grace_s": grace_s})
+
+    def all_in() -> bool:
+        alive = {client.id for client in runner.clients.all if client.state != "missing"}
+        return {shard for client, shard in rig.shards.items() if client in alive} <= set(conductor.finals)
+
+    complete = rig.wait_for(all_in, grace_s + _DRAIN_MARGIN_S)
+    if rig.hurry and not complete:
+        runner.send_message("servebench_drain", {"grace_s": 0.0})
+        rig.hurry = False  # heard: the workers need a moment to write down what they abort
+        rig.wait_for(all_in, _DRAIN_MARGIN_S)
+
+
+def from_ready(environment: Any, msg: Any, **_: Any) -> None:
+    rig.ready[msg.data["shard"]] = msg.data
+    rig.progressed.set()
+
+
+def from_pong(environment: Any, msg: Any, **_: Any) -> None:
+    ping = Ping(msg.data["sent_ns"], msg.data["answered_ns"], time.time_ns())
+    rig.pings.setdefault(msg.data["shard"], []).append(ping)
+    rig.progressed.set()
+
+
+def from_live(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        rig.conductor.take_report(msg.data)
+
+
+def from_idle(environment: Any, msg: Any, **_: Any) -> None:
+    rig.idle.add(msg.data["shard"])
+    if rig.idle == set(rig.shards.values()):
+        gevent.spawn(end_test, environment)
+
+
+def from_piece(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        take_piece(rig.conductor.run_dir, msg.data)
+
+
+def from_final(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        rig.conductor.finals[msg.data["shard"]] = msg.data
+    rig.progressed.set()
+
+
+def from_trouble(environment: Any, msg: Any, **_: Any) -> None:
+    trouble = ServebenchError(msg.data["error"])
+    trouble.exit_code = msg.data["exit_code"]
+    rig.trouble = trouble
+    rig.progressed.set()
+    if rig.conductor is not None and rig.conductor.t0_realtime_ns:
+        give_up(environment, trouble)
+
+
+MASTER_MESSAGES = {
+    "servebench_ready": from_ready,
+    "servebench_pong": from_pong,
+    "servebench_live": from_live,
+    "servebench_idle": from_idle,
+    "servebench_piece": from_piece,
+    "servebench_final": from_final,
+    "servebench_trouble": from_trouble,
+}
