@@ -39,3 +39,11 @@ def test_acceptance_has_its_mean_and_range(drafts: int, mean: float) -> None:
 def test_impossible_acceptance_is_refused() -> None:
     with pytest.raises(ValueError, match="between 1 and 3"):
         Acceptance(drafts=2, mean=3.5, seed=0)
+
+
+@pytest.mark.parametrize("start", [0, 7, 10**12])
+def test_a_range_of_factors_is_each_of_them(start: int) -> None:
+    draw = Lognormal(0.2, seed=2**40 + 3, stream=2)
+    one_by_one = [draw.factor(start + i) for i in range(300)]
+    assert draw.factors(start, 300) == pytest.approx(one_by_one, rel=1e-12)
+    assert list(Lognormal(0.0, seed=1, stream=1).factors(start, 3)) == [1.0, 1.0, 1.0]

@@ -35,7 +35,7 @@ from servebench.workload.scenario import Scenario
 
 LOAD_SHARE = 0.8  # of a replica's capacity, so that bursts and failures have room
 PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percentile needs
-MAX_REQUESTS = 60_000  # of one simulation: about three seconds of a core
+MAX_REQUESTS = 40_000  # of one simulation: about two seconds of a core
 CONFIRMING_SEEDS = 2
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
 

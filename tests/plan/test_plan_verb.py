@@ -1,0 +1,112 @@
+"""servebench plan as a CI job sees it: one process, its exit code, its JSON, its sentences."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = """
+name: small
+load: {rate_rps: 4, duration_s: 10}
+classes:
+  - {name: quick, weight: 3, input_tokens: 12000, output_tokens: 12, reasoning_effort: none}
+  - {name: slow, weight: 1, input_tokens: 20000, output_tokens: 40, reasoning_effort: none}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def plan(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "servebench", "plan", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def planned(*arguments: str) -> tuple[int, dict[str, Any]]:
+    done = plan(*arguments, "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_plan_that_holds(scenario: str, tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    arguments = (scenario, "--rate", "20", "--tier", "grok-5-large", "--slo", "ttft p99 < 2s", "--seed", "3")
+    done = plan(*arguments, "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(out.read_text())
+    assert answer["verdict"] == "PASS"
+    assert answer["replicas"] >= 2
+    assert answer["gpus"] == 32 * answer["replicas"]
+    assert answer["usd_per_h"]["hyperscaler"] == f"{answer['gpus'] * 2.65:.2f}"
+    assert answer["megawatts"] == pytest.approx(answer["gpus"] * 2.10 / 1000)
+    assert answer["simulated"]["ttft_s"]["p99"] < 2
+    assert answer["simulated"]["checks"][0]["n"] >= 1_307
+    assert "params_active" in answer["modelled"]
+    assert "MODELLED" in done.stdout
+    assert f"{answer['replicas']} x 32" in done.stdout
+    assert planned(*arguments) == (0, answer)  # the same seed, the same answer
+
+
+def test_an_slo_that_no_replica_meets(scenario: str) -> None:
+    code, answer = planned(scenario, "--rate", "5", "--tier", "grok-4.3", "--slo", "tpot p99 < 2ms")
+    assert (code, answer["verdict"], answer["replicas"]) == (3, "FAIL", None)
+    assert "no number of grok-4.3 replicas" in answer["reason"]
+    assert "over the limit of 0.002 s" in answer["reason"]
+
+
+def test_more_gpus_than_allowed(scenario: str) -> None:
+    code, answer = planned(scenario, "--rate", "30", "--slo", "ttft p99 < 2s", "--max-gpus", "8")
+    assert (code, answer["tier"], answer["verdict"]) == (3, "grok-4.3", "FAIL")
+    assert f"{answer['gpus'] - 8} more than the 8 allowed" in answer["reason"]
+
+
+def test_too_close_to_call(scenario: str) -> None:
+    """A limit that lies where about one request in a hundred, alone on its replica, is: neither is shown."""
+    limits = ("--rate", "4", "--tier", "grok-4.3", "--slo")
+    _, sure = planned(scenario, *limits, "e2e p99 < 1ms")
+    alone_s = sure["simulated"]["e2e_s"]["p99"]
+    code, answer = planned(scenario, *limits, f"e2e p99 <= {alone_s * 1000:.6f}ms")
+    assert (code, answer["verdict"]) == (4, "INCONCLUSIVE")
+
+
+def test_the_preset_where_no_slo_is_given(scenario: str) -> None:
+    done = plan(scenario, "--tier", "grok-4.3", "--json", "--arrival-cv", "1")
+    answer = json.loads(done.stdout)
+    assert answer["slo"] == ["ttft p99 < 2000ms", "tpot p99 < 80ms"]
+    assert (answer["rate_rps"], answer["cv_1"]) == (4, None)
+    assert "preset standard" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere", "--rate", "5"), "no scenario 'nowhere'"),
+        (("chat", "--rate", "5", "--tier", "gpt-9"), "unknown tier 'gpt-9'; known: grok-4.3"),
+        (("chat", "--rate", "5", "--slo", "ttft < 2s"), "names no percentile"),
+        (("chat", "--rate", "5", "--slo", "itl p99 < 2s"), "a plan judges ttft"),
+        (("chat", "--rate", "5", "--slo", "batch"), "no SLO to plan for"),
+        (("chat", "--rate", "0"), "--rate"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(arguments: tuple[str, ...], sentence: str) -> None:
+    done = plan(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_cannot_be_written_is_exit_1(scenario: str, tmp_path: Path) -> None:
+    done = plan(scenario, "--slo", "tpot p99 < 1ms", "--out", str(tmp_path / "no" / "plan.json"))
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr

@@ -1,0 +1,143 @@
+"""A fleet in virtual time: the same for the same seed, faster with more replicas, and in the laws of
+queues."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from servebench.catalog.load import load_catalog
+from servebench.engine.step_time import StepTimeModel
+from servebench.plan.simulation import SimulationResult, simulate
+from servebench.plan.steady_state import largest_batch, steady_state
+from servebench.plan.traffic import Demand, Traffic
+from servebench.workload.scenario import load_scenario, parse_scenario
+
+CATALOG = load_catalog()
+TIER = CATALOG.tier("grok-4.3")
+GPU = CATALOG.gpu(TIER.serving.gpu_id)
+
+
+def demand(name: str = "chat", seed: int = 1) -> Demand:
+    return Demand(load_scenario(name), TIER, seed=seed)
+
+
+def run(traffic: Traffic, replicas: int = 1, seed: int = 1, router: str = "least-loaded") -> SimulationResult:
+    return simulate(traffic, tier=TIER, gpu=GPU, replicas=replicas, seed=seed, router=router)
+
+
+def test_same_seed_same_answer() -> None:
+    traffic = demand().traffic(600, rate_rps=20, cv=2.0)
+    one, other, third = run(traffic, 2), run(traffic, 2), run(traffic, 2, seed=2)
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
+    assert (one.steps, one.end_s) == (other.steps, other.end_s)
+    assert not np.array_equal(one.ttft_s, third.ttft_s)
+
+
+def test_every_request_ends_and_every_token_is_counted() -> None:
+    traffic = demand("mixed").traffic(500, rate_rps=8, cv=1.0)
+    result = run(traffic, 2)
+    assert np.isfinite(result.e2e_s).all()
+    assert result.generated_tokens == traffic.output_tokens.sum()
+    assert (result.ttft_s >= TIER.serving.ttft_floor_s).all()
+    assert (result.e2e_s >= result.ttft_s).all()
+    spread = (traffic.output_tokens - 1) * result.tpot_s
+    many = traffic.output_tokens > 1
+    assert spread[many] == pytest.approx((result.e2e_s - result.ttft_s)[many])
+    assert 0 < result.gpu_busy_share <= 1
+    assert 0 < result.peak_kv_usage < 1
+
+
+def test_shared_beginnings_are_cached() -> None:
+    traffic = demand("tools").traffic(300, rate_rps=5, cv=1.0)
+    result = run(traffic)
+    assert result.cached_tokens.mean() > TIER.preamble_tokens  # more than the preamble that all share
+    assert (result.cached_tokens < traffic.prompt_tokens).all()
+
+
+def test_more_replicas_and_less_load_are_faster() -> None:
+    ttft_s = {
+        (replicas, rate_rps): run(demand().traffic(1_500, rate_rps=rate_rps, cv=2.0), replicas).ttft_s.mean()
+        for replicas, rate_rps in ((1, 40), (2, 40), (1, 90), (2, 90))
+    }
+    assert ttft_s[2, 40] < ttft_s[1, 40] < ttft_s[1, 90]
+    assert ttft_s[2, 90] < ttft_s[1, 90]
+
+
+def test_both_routers_serve_all() -> None:
+    traffic = demand().traffic(800, rate_rps=90, cv=2.0)
+    fair, blind = run(traffic, 3), run(traffic, 3, router="round-robin")
+    assert fair.generated_tokens == blind.generated_tokens
+    assert fair.ttft_s.mean() <= blind.ttft_s.mean() * 1.05
+
+
+def test_what_no_replica_can_hold_is_refused_and_counts() -> None:
+    traffic = Traffic(
+        arrival_s=np.array([0.0, 1.0]),
+        prompt_tokens=np.array([100, TIER.context_length_tokens]),
+        output_tokens=np.array([10, 10]),
+    )
+    result = run(traffic)
+    assert result.refused == 1
+    assert np.isfinite(result.ttft_s).tolist() == [True, False]
+    assert np.isinf(result.tpot_s[1])
+
+
+def test_the_same_requests_at_every_rate() -> None:
+    slow = demand().traffic(400, rate_rps=2, cv=2.0)
+    fast = demand().traffic(900, rate_rps=8, cv=2.0)
+    assert fast.arrival_s[:400] * 4 == pytest.approx(slow.arrival_s)
+    assert np.array_equal(fast.prompt_tokens[:400], slow.prompt_tokens)
+    assert np.array_equal(fast.output_tokens[:400], slow.output_tokens)
+    assert demand(seed=2).traffic(400, rate_rps=2, cv=2.0).arrival_s[5] != slow.arrival_s[5]
+
+
+@pytest.mark.parametrize("cv", [0.0, 1.0, 2.0])
+def test_arrivals_have_their_rate_and_burstiness(cv: float) -> None:
+    gaps_s = np.diff(demand().traffic(60_000, rate_rps=5, cv=cv).arrival_s, prepend=0.0)
+    assert gaps_s.mean() == pytest.approx(0.2, rel=0.03)
+    assert gaps_s.std() / gaps_s.mean() == pytest.approx(cv, rel=0.03, abs=1e-9)
+
+
+def test_reasoning_adds_to_what_is_generated() -> None:
+    text = """
+name: x
+load: {rate_rps: 1, duration_s: 10}
+classes: [{name: a, input_tokens: 300, output_tokens: 50, reasoning_effort: EFFORT}]
+"""
+    outputs = []
+    for effort in ("none", "low", "high"):
+        scenario = parse_scenario(text.replace("EFFORT", effort), "x")
+        outputs.append(Demand(scenario, TIER, seed=1).traffic(500, rate_rps=1, cv=1.0).output_tokens)
+    assert (outputs[0] == 50).all()
+    medians = [TIER.reasoning_tokens[effort] for effort in ("low", "high")]
+    assert [np.median(o - 50) for o in outputs[1:]] == pytest.approx(medians, rel=0.15)
+
+
+def test_the_closed_form_agrees_with_the_simulation() -> None:
+    """A saturated replica: as many requests a second as the formula says, which knows no spread and no
+    noise."""
+    demands = demand()
+    result = run(demands.traffic(8_000, rate_rps=400, cv=1.0))
+    simulated_rps = 8_000 / result.end_s
+    prompt, output = demands.means(8_000)
+    model = StepTimeModel(TIER.shape, TIER.serving, GPU)
+    state = largest_batch(
+        model, tpot_limit_s=0.08, prompt_tokens=prompt, output_tokens=output, cached_tokens=192
+    )
+    assert state.batch == TIER.serving.max_num_seqs
+    assert simulated_rps == pytest.approx(state.requests_per_s, rel=0.1)
+
+
+def test_the_closed_form_refuses_what_cannot_be() -> None:
+    model = StepTimeModel(TIER.shape, TIER.serving, GPU)
+    with pytest.raises(ValueError, match="more than one"):
+        steady_state(model, 8, prompt_tokens=100, output_tokens=1)
+    with pytest.raises(ValueError, match="prefill tokens"):
+        steady_state(model, 256, prompt_tokens=100_000, output_tokens=50)
+    with pytest.raises(ValueError, match="within 1 ms"):
+        largest_batch(model, tpot_limit_s=0.001, prompt_tokens=100, output_tokens=50)
+    drafting = replace(TIER.serving, draft_tokens=3, accepted_tokens=2.5)
+    faster = steady_state(StepTimeModel(TIER.shape, drafting, GPU), 8, prompt_tokens=100, output_tokens=50)
+    assert faster.tpot_s < steady_state(model, 8, prompt_tokens=100, output_tokens=50).tpot_s
