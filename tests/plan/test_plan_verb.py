@@ -110,3 +110,13 @@ def test_a_file_that_cannot_be_written_is_exit_1(scenario: str, tmp_path: Path) 
     done = plan(scenario, "--slo", "tpot p99 < 1ms", "--out", str(tmp_path / "no" / "plan.json"))
     assert done.returncode == 1
     assert "cannot write" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tier_id", ["grok-4.3", "grok-5-large"])
+def test_fifty_chat_requests_a_second(tier_id: str) -> None:
+    code, answer = planned("chat", "--rate", "50", "--tier", tier_id)
+    assert (code, answer["verdict"]) == (0, "PASS")
+    assert answer["replicas"] == 2
+    assert 0.75 < answer["simulated"]["checks"][0]["n"] / (50 * 120) <= 1
+    assert answer["cv_1"]["replica_capacity_rps"] >= answer["replica_capacity_rps"]
