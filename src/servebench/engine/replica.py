@@ -10,9 +10,10 @@ import numpy as np
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import Tier
+from servebench.engine.batch import Batch
 from servebench.engine.kv_cache import KvCache
 from servebench.engine.noise import Lognormal
-from servebench.engine.scheduler import Batch, Scheduler
+from servebench.engine.scheduler import Scheduler
 from servebench.engine.sequence import Emission, Sequence
 from servebench.engine.step_time import StepTimeModel
 

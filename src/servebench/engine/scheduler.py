@@ -7,28 +7,16 @@ are vLLM's.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 from servebench.catalog.tiers import ServingProfile
+from servebench.engine.batch import Batch
 from servebench.engine.kv_cache import KvCache
 from servebench.engine.noise import Acceptance
-from servebench.engine.sequence import Emission, Sequence, SequenceDoesNotFitError, State
+from servebench.engine.sequence import Emission, Sequence, State
 
 WATERMARK = (
     0.01  # of the pool kept free at admission while others run, as vLLM does, against preempting at once
 )
-
-
-@dataclass(slots=True)
-class Batch:
-    """One step's work. chunks: (sequence, tokens) of prefill; the sums are those of StepTimeModel.step()."""
-
-    index: int
-    decoding: list[Sequence]
-    context_tokens: int
-    chunks: list[tuple[Sequence, int]]
-    prefill_tokens: int
-    prefill_pairs: float
 
 
 class Scheduler:
@@ -73,17 +61,10 @@ class Scheduler:
 
     def submit(self, sequence: Sequence) -> None:
         """Queues a sequence. Raises SequenceDoesNotFitError where it could never finish here."""
-        total = sequence.prompt_tokens + sequence.output_tokens
-        pool = self.cache.total_blocks * self.cache.block_tokens
-        if total > self._max_context_tokens:
-            raise SequenceDoesNotFitError(
-                f"sequence {sequence.id}: prompt and output of {total} tokens exceed the context window of "
-                f"{self._max_context_tokens}"
-            )
-        if total > pool:
-            raise SequenceDoesNotFitError(
-                f"sequence {sequence.id}: prompt and output of {total} tokens exceed the KV pool of {pool}"
-            )
+        sequence.require_fit(
+            window_tokens=self._max_context_tokens,
+            pool_tokens=self.cache.total_blocks * self.cache.block_tokens,
+        )
         if sequence.state is not State.NEW or sequence.id in self._live:
             raise ValueError(f"sequence {sequence.id} was submitted before")
         sequence.ready_s = sequence.arrival_s + self._serving.ttft_floor_s

@@ -59,6 +59,15 @@ class Sequence:
             )
         self.steady = Emission(self, 1, False, False)
 
+    def require_fit(self, *, window_tokens: int, pool_tokens: int) -> None:
+        """Raises SequenceDoesNotFitError where prompt and output exceed the context window or the KV pool."""
+        total = self.prompt_tokens + self.output_tokens
+        for limit, name in ((window_tokens, "context window"), (pool_tokens, "KV pool")):
+            if total > limit:
+                raise SequenceDoesNotFitError(
+                    f"sequence {self.id}: prompt and output of {total} tokens exceed the {name} of {limit}"
+                )
+
 
 class Emission(NamedTuple):
     """What one sequence gained in one step. first: its first token is among them; finished: its last is."""
