@@ -82,12 +82,16 @@ def test_stop_ends_it_and_tells_how_many_fired() -> None:
 def test_bodies_are_prepared_before_they_are_due() -> None:
     prepared_ns: dict[int, int] = {}
     over = Event()
+
+    def prepare(position: int) -> None:
+        prepared_ns.setdefault(position, time.monotonic_ns())
+
     start_ns = time.monotonic_ns() + 10_000_000
     due = [start_ns + n * 10_000_000 for n in range(5)]
     Pacer(
         due,
         fire=lambda position, at_ns: None,
-        prepare=lambda position: prepared_ns.setdefault(position, time.monotonic_ns()) and None,
+        prepare=prepare,
         finished=over.set,
     ).start()
     assert over.wait(5)

@@ -36,7 +36,8 @@ def manifest(run_dir: Path) -> dict[str, Any]:
     return loaded
 
 
-SHORT = ("run", "chat", "--rate", "20", "--duration", "4", "--seed", "7", "--json", "--quiet")
+QUICK = str(Path(__file__).parent / "quick.yaml")
+SHORT = ("run", QUICK, "--seed", "7", "--json", "--quiet")
 
 
 @pytest.mark.slow
@@ -73,21 +74,21 @@ def test_a_gate_that_can_not_hold_fails_with_3_and_writes_junit(tmp_path: Path) 
 @pytest.mark.slow
 def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*SERVEBENCH, "run", "chat", "--rate", "30", "--duration", "60", "--processes", "2", "--grace", "5", "--out", "r"],
+        [*SERVEBENCH, "run", QUICK, "--rate", "30", "--duration", "60", "--processes", "2", "--out", "r"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 30
     parts = tmp_path / "r" / "parts"
     while time.monotonic() < deadline and not any(p.stat().st_size for p in parts.glob("requests.*")):
         time.sleep(0.1)
-    time.sleep(2)
+    time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=40)
+    _, stderr = process.communicate(timeout=40)
     assert process.returncode == 130, stderr
     rows = records(tmp_path / "r")
     ids = [row["id"] for row in rows]
     assert ids == list(range(len(ids))), "a hole in the ids is a lost record"
-    assert len(ids) > 30
+    assert len(ids) >= 10
     assert manifest(tmp_path / "r")["interrupted"] is True
 
 
@@ -106,7 +107,7 @@ def test_the_metrics_endpoint_agrees_with_the_summary(tmp_path: Path) -> None:
         except OSError:
             pass
         time.sleep(0.2)
-    stdout, stderr = process.communicate()
+    stdout, _ = process.communicate()
     whole = json.loads(stdout)["classes"]["all"]
     scraped: dict[str, float] = {}
     for line in last.splitlines():
@@ -142,7 +143,8 @@ def test_bad_input_is_one_clear_sentence(
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "XAI_API_KEY"}
     done = subprocess.run(
-        [*SERVEBENCH, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env=environment
+        [*SERVEBENCH, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env=environment,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert words in done.stderr

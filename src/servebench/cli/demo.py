@@ -14,9 +14,7 @@ import click
     "--duration",
     "duration_s",
     type=click.FloatRange(min=1),
-    default=30.0,
-    show_default=True,
-    help="Seconds of arrivals.",
+    help="Seconds of arrivals (default: the scenario's).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--processes", type=click.IntRange(min=0), default=1, show_default=True, help="Locust workers.")
@@ -27,13 +25,13 @@ import click
 def command(
     scenario: str,
     model: str | None,
-    duration_s: float,
+    duration_s: float | None,
     seed: int,
     processes: int,
     out: str | None,
     print_json: bool,
 ) -> None:
-    """Start the mock (all five tiers), drive a mixed scenario through Locust for half a minute, and show the result.
+    """Start the mock with all five tiers, drive a mixed scenario through Locust, and show what came out.
 
     Nothing leaves this machine and nothing is billed.
     """
