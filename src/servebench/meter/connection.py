@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _READ: Final = 1  # masks of the event loop
 _WRITE: Final = 2
 _NOTHING: Final = memoryview(b"")
+_IN_TIME_NS: Final = 1_000_000  # a loop that reads within this,
+_CALM_GAP_NS: Final = 4_000_000  # on a stream whose frames come no faster than this,
+_CALM: Final = 8  # for so many reads, finds one frame at a time: it may take it in one read
 _now_ns = time.monotonic_ns
 
 
@@ -32,6 +35,8 @@ class Connection:
 
     __slots__ = (
         "_answer",
+        "_at_ns",
+        "_calm",
         "_connected",
         "_engine",
         "_exchange",
@@ -63,7 +68,7 @@ class Connection:
         self._answer = AnswerReader()
         self._out = _NOTHING
         self._connected = self._scheduled = self._sending = self.usable = False
-        self._tries = self._received = self._last_ns = 0
+        self._tries = self._calm = self._at_ns = self._received = self._last_ns = 0
 
     def send(self, call: Call, on_done: OnDone) -> None:
         """Connect if need be and send. Faults come through on_done, later."""
@@ -78,7 +83,7 @@ class Connection:
     def _attempt(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._parser, self._answer = exchange.parser, exchange.answer
-        self._received = 0
+        self._received = self._calm = 0
         self._last_ns = exchange.started_ns
         self._out = _NOTHING
         if exchange.reused:
@@ -189,11 +194,12 @@ class Connection:
         if exchange is None:
             self._idle_event()
             return
-        parser, answer = self._parser, self._answer
+        parser, answer, stamps = self._parser, self._answer, self._stamps
+        size = parser.roomy if self._calm >= _CALM and stamps.lag_ns < _IN_TIME_NS else parser.want
         while True:
             now_ns = _now_ns()
             try:
-                data, ancillary, _, _ = self._recvmsg(parser.want, ANCILLARY_BYTES)
+                data, ancillary, _, _ = self._recvmsg(size, ANCILLARY_BYTES)
             except BlockingIOError:
                 return
             except OSError as fault:
@@ -204,8 +210,9 @@ class Connection:
                 return
             if ancillary:
                 seconds, nanoseconds = unpack_timespec(ancillary[0][2])
-                at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
-                self._lag(now_ns - at_ns)
+                at_ns = seconds * 1_000_000_000 + nanoseconds - stamps.offset_ns
+                stamps.lag_ns = lag_ns = now_ns - at_ns
+                self._lag(lag_ns)
             else:
                 at_ns = now_ns
                 self._unstamped(exchange)
@@ -221,8 +228,13 @@ class Connection:
             if parser.ended:
                 self._ended(at_ns)
                 return
-            if pieces or not parser.inside:
+            if pieces:
+                self._calm = self._calm + 1 if at_ns - self._at_ns > _CALM_GAP_NS else 0
+                self._at_ns = at_ns
                 return
+            if not parser.inside:
+                return
+            size = parser.want
 
     def _unstamped(self, exchange: Exchange) -> None:
         """No stamp from the kernel. user_stamps goes down by the chunks so far, and up again after them."""

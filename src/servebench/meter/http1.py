@@ -3,6 +3,7 @@
 `feed` returns the body in pieces: one per chunk frame (a frame is a TCP write of nearly every server), so
 that each piece can carry its own arrival time. `want` says how many bytes the next read may take so as not to
 go past the current frame: a read that touches the next segment would take over that segment's kernel stamp.
+`roomy` is for a reader that is surely in time, so that no other frame is waiting: it holds one whole frame, never two.
 Faults are data: `error` is a sentence, and nothing more is parsed.
 """
 
@@ -44,6 +45,7 @@ class ResponseParser:
         "framed",
         "headers",
         "keep_alive",
+        "roomy",
         "status",
         "want",
     )
@@ -55,7 +57,7 @@ class ResponseParser:
         self.ended = False
         self.framed = False
         self.keep_alive = False
-        self.want = HEAD_READ
+        self.want = self.roomy = HEAD_READ
         self._held = b""
         self._interim = False
         self._state = _HEAD
@@ -83,13 +85,21 @@ class ResponseParser:
             size = _SIZES.get(data[:mark])
             if size is not None:
                 end = mark + 4 + size
-                if len(data) == end and data.endswith(b"\r\n"):
-                    self.want = self._floor.learn(end)
+                here = len(data)
+                if here == end and data.endswith(b"\r\n"):
+                    self.want = want = self._floor.learn(end)
+                    self.roomy = want + want - 1
                     return [data[mark + 2 : -2]]
+                if here < end:
+                    self._held = data
+                    self.want = self.roomy = end - here
+                    return []
         elif self._held:
             data = self._held + data
             self._held = b""
-        return self._parse(data)
+        pieces = self._parse(data)
+        self.roomy = self.want
+        return pieces
 
     def feed_eof(self) -> None:
         """The peer closed: the end of a close-delimited body, else a fault."""

@@ -38,7 +38,7 @@ _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
-_SPIN_NS: Final = 1_500_000  # epoll's timeout has whole milliseconds; the rest is spun
+_NAP_NS: Final = 50_000  # it never spins, or the scheduler would take the core away when it hurts
 _now_ns = time.monotonic_ns
 
 
@@ -94,11 +94,13 @@ class ReferenceServer:
         self._durations: array[int] = array("q")
 
     def serve(self) -> None:
-        queue, poll = self._queue, self._poll.poll
+        queue, poll, poll_fd = self._queue, self._poll.poll, [self._poll.fileno()]
         ends = (self.listener.fileno(), sys.stdin.fileno())
         while True:
-            wait_ns = queue[0].due_ns - _now_ns() - _SPIN_NS if queue else 50_000_000
-            for fd, _ in poll(max(wait_ns, 0) / 1e9):
+            wait_ns = queue[0].due_ns - _now_ns() if queue else 50_000_000
+            if wait_ns > 0:  # epoll's own timeout has whole milliseconds, select's has microseconds
+                select.select(poll_fd, (), (), max(wait_ns, _NAP_NS) / 1e9)
+            for fd, _ in poll(0):
                 if fd == ends[0]:
                     self._accept()
                 elif fd == ends[1]:

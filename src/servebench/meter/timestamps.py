@@ -42,6 +42,7 @@ class StampClock:
     kernel: bool
     offset_ns: int = field(default_factory=lambda: measure_offset_ns(500))
     clock_steps: int = 0
+    lag_ns: int = 0  # of the last read, by whichever connection
 
     def measure_again(self) -> None:
         offset_ns = measure_offset_ns(20)
