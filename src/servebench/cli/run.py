@@ -6,7 +6,7 @@ import click
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("scenario")
+@click.argument("scenario", required=False)
 @click.option(
     "--target",
     default="mock",
@@ -65,6 +65,29 @@ import click
     show_default=True,
     help="Locust workers beside the master; 0: one process does it all.",
 )
+@click.option("--master", is_flag=True, help="Wait for workers on other hosts instead of forking them.")
+@click.option(
+    "--expect-workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --master: how many to wait for.",
+)
+@click.option(
+    "--master-bind-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="With --master: the interface that workers reach.",
+)
+@click.option("--worker", is_flag=True, help="Work for a master on another host; needs no SCENARIO.")
+@click.option("--master-host", default="127.0.0.1", show_default=True, help="With --worker: the master.")
+@click.option(
+    "--master-port",
+    type=click.IntRange(1, 65535),
+    default=5557,
+    show_default=True,
+    help="With --master or --worker.",
+)
 @click.option(
     "--max-in-flight",
     type=click.IntRange(min=1),
@@ -106,12 +129,17 @@ import click
 )
 @click.option("--json", "print_json", is_flag=True, help="Print the summary as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
-def command(**flags: Any) -> None:
+def command(scenario: str | None, *, worker: bool, master_host: str, master_port: int, **flags: Any) -> None:
     """Run SCENARIO (a shipped name or a YAML file) against a target, measure it, and write a run directory.
 
     Exit: 0 every gate passes or none is asked, 1 error, 2 bad input, 3 gate failed, 4 inconclusive,
     5 INVALID run, 130 interrupted.
     """
+    from servebench.drive import launch
     from servebench.drive.start import RunRequest, start
 
-    start(RunRequest(**flags), spawn=False)
+    if worker:
+        launch.become_locust(launch.worker_command(master_host=master_host, master_port=master_port))
+    if scenario is None:
+        raise click.UsageError("Missing argument 'SCENARIO': a shipped name or a YAML file.")
+    start(RunRequest(scenario=scenario, master_port=master_port, **flags), spawn=False)

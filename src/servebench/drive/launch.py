@@ -97,8 +97,21 @@ def free_port() -> int:
         return port
 
 
-def locust_command(settings: RunSettings, *, processes: int, web_port: int | None = None) -> list[str]:
-    """Write the run file and give the command line that runs it. processes 0: one process, no workers."""
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """count 0: one process does it all. forked: children of the master; else they join from other hosts.
+
+    port None: any free one.
+    """
+
+    count: int
+    forked: bool = True
+    bind_host: str = "127.0.0.1"
+    port: int | None = None
+
+
+def locust_command(settings: RunSettings, *, workers: Workers, web_port: int | None = None) -> list[str]:
+    """Write the run file and give the command line that runs it."""
     run_dir = Path(settings.run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -106,7 +119,7 @@ def locust_command(settings: RunSettings, *, processes: int, web_port: int | Non
         run_file.write_text(settings.model_dump_json(), encoding="utf-8")
     except OSError as error:
         raise OperationError(f"can't write the run directory {run_dir}: {error.strerror}") from None
-    users = settings.plan.users or max(processes, 1)
+    users = settings.plan.build().users or max(workers.count, 1)
     command = [
         sys.executable, "-m", "locust",
         "-f", str(locustfile_dir() / "scenario.py"),
@@ -120,18 +133,24 @@ def locust_command(settings: RunSettings, *, processes: int, web_port: int | Non
         command += ["--headless", "--only-summary", "--json-file", str(run_dir / "locust_stats")]
     else:
         command += ["--autostart", "--web-host", "127.0.0.1", "--web-port", str(web_port)]
-    if processes > 0:
-        port = str(free_port())
-        command += [
-            "--processes",
-            str(processes),
-            "--master-bind-host",
-            "127.0.0.1",
-            "--master-bind-port",
-            port,
-        ]
-        command += ["--master-port", port]
+    if workers.count > 0:
+        port = str(workers.port or free_port())
+        command += ["--master-bind-host", workers.bind_host, "--master-bind-port", port]
+        if workers.forked:
+            command += ["--processes", str(workers.count), "--master-port", port]
+        else:
+            command += ["--master", "--expect-workers", str(workers.count)]
     return command
+
+
+def worker_command(*, master_host: str, master_port: int) -> list[str]:
+    """A worker takes everything else from its master."""
+    return [
+        sys.executable, "-m", "locust",
+        "-f", str(locustfile_dir() / "scenario.py"),
+        "--worker", "--master-host", master_host, "--master-port", str(master_port),
+        "--loglevel", "WARNING",
+    ]  # fmt: skip
 
 
 def become_locust(command: Sequence[str]) -> None:

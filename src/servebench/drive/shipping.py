@@ -1,4 +1,4 @@
-"""Records of a worker on another host: kept on its own disk while the load runs, sent to the master in the end.
+"""Records of a worker on another host: on its own disk while the load runs, sent to the master in the end.
 
 A worker shares the master's run directory if it sees the master's manifest there; then nothing is sent.
 """

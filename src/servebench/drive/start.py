@@ -22,7 +22,8 @@ _WEB_PORT = 8089
 class RunRequest:
     """The flags of `servebench run`, with its defaults. rate_scale and trace_start_s go with a trace.
 
-    processes 0: one process does it all. all_tiers: the mock serves every tier, not only the model's.
+    processes 0: one process does it all; master: expect_workers join from other hosts instead.
+    all_tiers: the mock serves every tier, not only the model's.
     """
 
     scenario: str
@@ -39,6 +40,10 @@ class RunRequest:
     slo: tuple[str, ...] = ()
     goodput: tuple[str, ...] = ()
     processes: int = 1
+    master: bool = False
+    expect_workers: int = 1
+    master_bind_host: str = "127.0.0.1"
+    master_port: int = 5557
     max_in_flight: int = 10_000
     grace_s: float = 30.0
     replicas: int = 1
@@ -81,7 +86,7 @@ def start(request: RunRequest, *, spawn: bool) -> int:
             grace_s=request.grace_s,
         )
         web_port = _WEB_PORT if request.web else None
-        command = launch.locust_command(settings, processes=request.processes, web_port=web_port)
+        command = launch.locust_command(settings, workers=_workers(request), web_port=web_port)
         if not spawn:
             launch.become_locust(command)
         return launch.wait_for_locust(command)
@@ -133,6 +138,17 @@ def _run_dir(request: RunRequest, plan: WorkloadPlan) -> Path:
 def _mock(request: RunRequest, model: str) -> launch.MockProcess:
     tiers = [] if request.all_tiers else ["--tier", model]
     return launch.start_mock([*tiers, "--replicas", str(request.replicas), "--seed", str(request.seed)])
+
+
+def _workers(request: RunRequest) -> launch.Workers:
+    if request.master:
+        return launch.Workers(
+            count=request.expect_workers,
+            forked=False,
+            bind_host=request.master_bind_host,
+            port=request.master_port,
+        )
+    return launch.Workers(count=request.processes)
 
 
 def _target(
