@@ -6,6 +6,7 @@ from typing import Any
 
 from servebench.export import figures
 from servebench.results.class_summary import ClassSummary
+from servebench.results.cost_split import plain
 from servebench.results.facts import RunFacts
 from servebench.results.gate import Verdict
 from servebench.results.run_directory import Run
@@ -226,7 +227,7 @@ def _flat(value: Any) -> str:
 
 
 def _exact(one: ClassSummary) -> str:
-    return "not known" if one.cost.usd is None else f"${one.cost.usd:f}"
+    return "not known" if one.cost.usd is None else f"${plain(one.cost.usd)}"
 
 
 def _of(part: int, whole: int) -> str:

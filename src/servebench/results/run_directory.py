@@ -49,7 +49,7 @@ def default_run_dir(started: datetime, scenario: str, seed: int, *, parent: Path
 class PartWriter:
     """One worker's records, on disk as soon as write() returns. Raises OperationError when the disk is full.
 
-    What was written stays readable after an error, and later writes are tried again.
+    What was written stays readable after an error; later writes are tried again while the files keep step.
     """
 
     def __init__(self, run_dir: Path, part: int) -> None:
@@ -64,6 +64,7 @@ class PartWriter:
         except OSError as error:
             raise _disk_error(error, parts) from error
         self._ends = (0, 0)
+        self._out_of_step: OperationError | None = None
 
     def write(self, record: RequestRecord, chunk_us: "array[int]") -> None:
         """Append one finished request. chunk_us: int32 microseconds, record.chunks of them."""
@@ -71,24 +72,30 @@ class PartWriter:
             raise ValueError(
                 f"request {record.id} has {record.chunks} chunks but {len(chunk_us)} chunk times"
             )
+        if self._out_of_step is not None:
+            raise self._out_of_step
         line = orjson.dumps(record.to_json()) + b"\n"
         try:
             _write_all(self._chunks, _little_endian(chunk_us))
             _write_all(self._lines, line)
         except OSError as error:
-            self._back_to(self._ends)
-            raise _disk_error(error, self._lines_path) from error
+            trouble = _disk_error(error, self._lines_path)
+            self._back_to(self._ends, trouble)
+            raise trouble from error
         self._ends = (self._ends[0] + len(line), self._ends[1] + 4 * len(chunk_us))
 
     def close(self) -> None:
         self._lines.close()
         self._chunks.close()
 
-    def _back_to(self, ends: tuple[int, int]) -> None:
-        """Undo half a write, so that the two files keep step; a full disk allows this."""
-        for file, end in zip((self._lines, self._chunks), ends, strict=True):
-            file.truncate(end)
-            file.seek(end)
+    def _back_to(self, ends: tuple[int, int], trouble: OperationError) -> None:
+        """Undo half a write, so that the two files keep step; if even that fails, nothing more is written."""
+        try:
+            for file, end in zip((self._lines, self._chunks), ends, strict=True):
+                file.truncate(end)
+                file.seek(end)
+        except OSError:
+            self._out_of_step = trouble
 
 
 @dataclass(frozen=True, slots=True)
