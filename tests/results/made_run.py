@@ -2,6 +2,7 @@
 
 from array import array
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def chunk_times(made: Made) -> ChunkTimes:
     return ChunkTimes.of([times for _, times in made])
 
 
-def write(run_dir: Path, made: Made, *, parts: int = 2, **manifest: object) -> None:
+def write(run_dir: Path, made: Made, *, parts: int = 2, **manifest: Any) -> None:
     """The run on disk, still in parts, each part in the order the requests ended."""
     last_s = made[-1][0].intended_ns / 1e9 if made else 0.0
     facts = {
