@@ -1,4 +1,7 @@
-"""Documents of 64k to 128k tokens: `locust -f locustfiles/long_context.py --host http://127.0.0.1:8000` (a mock: `servebench mock --port 8000`)."""
+"""Documents of 64k to 128k tokens: `locust -f locustfiles/long_context.py --host http://127.0.0.1:8000`.
+
+A mock to try it on: `servebench mock --port 8000`.
+"""
 
 from servebench.drive.users import ScenarioUser
 

@@ -1,6 +1,6 @@
 """The errors a user sees: one clear sentence each, with the exit code that the command ends with.
 
-UsageError (2): bad flag, file or scenario, missing key. OperationError (1): target down, port in use, no disk.
+UsageError (2): bad flag, file or scenario, missing key. OperationError (1): target down, port in use.
 Anything else that escapes is a fault of servebench itself.
 """
 

@@ -23,7 +23,7 @@ VERBS = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules of this package: `servebench.cli.<verb>` with a function `command`."""
+    """Its commands are modules of this package: `servebench.cli.<verb>` with a click command `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -50,7 +50,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: errors meant for the user end as one sentence and their exit code, never a traceback."""
+    """The console script: what a user did wrong ends as a sentence and an exit code, never a traceback."""
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:

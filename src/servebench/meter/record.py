@@ -112,7 +112,7 @@ class RequestRecord:
 
     @property
     def tpot_s(self) -> float | None:
-        """(e - f)/(n - 1), reasoning included where streamed, else from v; None where n < 2 or all came at once."""
+        """(e - f)/(n - 1), reasoning included where streamed, else from v; None if n < 2 or all came at once."""
         if self.completion_tokens is None or self.last_token_ns is None:
             return None
         if self.reasoning_streamed:
@@ -138,7 +138,7 @@ class RequestRecord:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "RequestRecord":
-        """The inverse of to_json; unknown keys are left aside (a newer writer's). Raises KeyError or ValueError."""
+        """The inverse of to_json; a newer writer's keys are left aside. Raises KeyError or ValueError."""
         fields: dict[str, Any] = {}
         for name in cls.__slots__:
             if name == "class_name":
