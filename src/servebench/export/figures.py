@@ -74,7 +74,7 @@ def gate_value(result: GateResult) -> str:
     """What was measured against the limit."""
     slo = result.slo
     if result.value is None:
-        return NOTHING
+        return f"n<{minimum_n(slo.quantile)}" if slo.quantile is not None and result.n else NOTHING
     if slo.metric == "interactivity":
         return f"{_three(result.value)} tokens/s"
     if slo.is_rate:

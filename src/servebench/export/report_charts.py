@@ -11,7 +11,8 @@ from servebench.results.summary import Summary
 
 MAX_POINTS = 300  # of a line
 MAX_DOTS = 1_200  # of all classes together
-_BINS = 60
+_BINS = (8, 60)
+_PER_BIN = 6  # requests: fewer would draw the arrival process, not the rate
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def _rates(columns: Columns, summary: Summary) -> Chart:
         counts, _ = np.histogram(times_ns[~np.isnan(times_ns)] / 1e9, bins=edges)
         if name != "failed" or counts.any():
             xs, ys = edges.tolist(), (counts / width_s).tolist()
-            lines.append(Line(name, xs, [*ys, ys[-1]], colour, steps=True))
+            lines.append(Line(name, xs, [*ys, ys[-1]], colour, steps=True, broad=name == "offered"))
     return Chart(
         "rates", "Offered and achieved rate", "seconds since the start", "requests/s", lines,
         caption=f"In steps of {width_s:.3g} s. Grey: warm-up.", shade=_warmup(summary),
@@ -141,7 +142,8 @@ def _tokens(run: Run, columns: Columns, summary: Summary) -> Chart:
 
 def _bin_edges(columns: Columns) -> Floats:
     end_s = max(float(np.nanmax(columns.numbers["end_ns"])) / 1e9, 1e-3)
-    return np.linspace(0, end_s * (1 + 1e-9), _BINS + 1)
+    bins = min(max(len(columns) // _PER_BIN, _BINS[0]), _BINS[1])
+    return np.linspace(0, end_s * (1 + 1e-9), bins + 1)
 
 
 def _warmup(summary: Summary) -> tuple[float, float]:

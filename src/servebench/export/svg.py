@@ -13,7 +13,7 @@ COLOURS = 6
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series. dots: points without a line between them; steps: a value holds until the next."""
+    """One series. dots: points, no line between; steps: a value holds until the next; broad: under others."""
 
     name: str
     xs: Sequence[float]
@@ -21,6 +21,7 @@ class Line:
     colour: int
     dots: bool = False
     steps: bool = False
+    broad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,8 @@ def _drawn(line: Line, x_at: Callable[[float], float], y_at: Callable[[float], f
         return f'<g class="dots {colour}">{circles}</g>'
     path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
     path += "".join(f"H{x:.1f}V{y:.1f}" if line.steps else f"L{x:.1f} {y:.1f}" for x, y in points[1:])
-    return f'<path class="line {colour}" d="{path}"/>'
+    broad = " broad" if line.broad else ""
+    return f'<path class="line {colour}{broad}" d="{path}"/>'
 
 
 def _tick(value: float) -> str:
