@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from servebench.meter.record import RequestRecord
 from servebench.results.columns import OUTCOMES, Columns
-from servebench.results.cost_split import Cost, PriceOf, cost_of, per_million, plain
+from servebench.results.cost_split import Cost, cost_of, per_million, plain
 from servebench.results.facts import Objectives
 from servebench.results.percentiles import Distribution, distribution, of_sorted
 from servebench.results.steady_state import Window
@@ -89,9 +89,12 @@ def summarise_class(
     *,
     window: Window,
     objectives: Objectives,
-    price_of: PriceOf | None,
+    components: NDArray[np.int64] | None,
 ) -> ClassSummary:
-    """columns, records: the class's rows. chunk_share: of each row, the share of its chunks in the window."""
+    """columns, records: the class's rows. chunk_share: of each row, the share of its chunks in the window.
+
+    components: the rows of cost_split.component_rows.
+    """
     inside = columns.select(window.contains(columns.numbers["intended_ns"]))
     span_s = window.duration_s
     tokens = columns.tokens()
@@ -120,7 +123,7 @@ def summarise_class(
         mean_in_flight=rate(float(residence_s.sum())),
         latency_s={metric: _latency(inside, metric) for metric in LATENCIES},
         tokens={kind: int(counts.sum()) for kind, counts in tokens.items()},
-        cost=cost_of(records, price_of),
+        cost=cost_of(records, components),
     )
 
 

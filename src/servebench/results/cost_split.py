@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
+import numpy as np
+from numpy.typing import NDArray
+
 from servebench.catalog.load import load_catalog
 from servebench.catalog.prices import TICKS_PER_USD, PriceSheet
 from servebench.cost.bill import BillError, Usage, bill, usd_text
@@ -38,12 +41,23 @@ def catalog_price(model: str) -> PriceSheet | None:
         return None
 
 
-def cost_of(records: Sequence[RequestRecord], price_of: PriceOf | None = None) -> Cost:
-    """Sum and split. price_of None: no split."""
+def component_rows(records: Sequence[RequestRecord], price_of: PriceOf) -> NDArray[np.int64]:
+    """Each record's component_ticks, one row a record: COMPONENTS, then the unexplained."""
+    columns = {name: number for number, name in enumerate((*COMPONENTS, UNEXPLAINED))}
+    rows = np.zeros((len(records), len(columns)), dtype=np.int64)
+    sheets: dict[str, PriceSheet | None] = {}
+    for row, record in zip(rows, records, strict=True):
+        if record.model not in sheets:
+            sheets[record.model] = price_of(record.model)
+        for name, ticks in component_ticks(record, sheets[record.model]).items():
+            row[columns[name]] = ticks
+    return rows
+
+
+def cost_of(records: Sequence[RequestRecord], components: NDArray[np.int64] | None = None) -> Cost:
+    """Sum and split. components: the rows of component_rows; None: no split."""
     total_ticks = wasted_ticks = Decimal(0)
     sources: dict[str, int] = {}
-    parts = dict.fromkeys(COMPONENTS, 0)
-    sheets: dict[str, PriceSheet | None] = {}
     unknown = 0
     with localcontext(prec=60):
         for record in records:
@@ -56,19 +70,19 @@ def cost_of(records: Sequence[RequestRecord], price_of: PriceOf | None = None) -
                 wasted_ticks += ticks
             source = record.cost_source or "unknown"
             sources[source] = sources.get(source, 0) + 1
-            if price_of is not None and ticks:
-                if record.model not in sheets:
-                    sheets[record.model] = price_of(record.model)
-                for name, part in component_ticks(record, sheets[record.model]).items():
-                    parts[name] = parts.get(name, 0) + part
         known = bool(sources) or not unknown
         return Cost(
             total_ticks / TICKS_PER_USD if known else None,
             wasted_ticks / TICKS_PER_USD,
-            {name: usd_text(ticks) for name, ticks in parts.items()} if price_of is not None else {},
+            {} if components is None else _named(components.sum(axis=0).tolist()),
             dict(sorted(sources.items())),
             unknown,
         )
+
+
+def _named(ticks: list[int]) -> dict[str, str]:
+    found = {name: usd_text(part) for name, part in zip(COMPONENTS, ticks[:-1], strict=True)}
+    return {**found, UNEXPLAINED: usd_text(ticks[-1])} if ticks[-1] else found
 
 
 def plain(amount: Decimal) -> str:
@@ -89,8 +103,7 @@ def component_ticks(record: RequestRecord, sheet: PriceSheet | None) -> dict[str
     """A record's cost by component, in ticks; what the sheet does not say is "unexplained". Empty: free."""
     if record.cost_usd is None:
         return {}
-    with localcontext(prec=60):
-        total = int(Decimal(record.cost_usd) * TICKS_PER_USD)
+    total = int(Decimal(record.cost_usd) * TICKS_PER_USD)
     if not total:
         return {}
     parts = _bill_parts(record, sheet)

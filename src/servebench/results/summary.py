@@ -11,7 +11,7 @@ from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import ChunkTimes
 from servebench.results.class_summary import ClassSummary, number_json, summarise_class
 from servebench.results.columns import Columns
-from servebench.results.cost_split import PriceOf, catalog_price
+from servebench.results.cost_split import PriceOf, catalog_price, component_rows
 from servebench.results.facts import Objectives, RunFacts
 from servebench.results.gate import GateResult, Verdict, judge, overall
 from servebench.results.percentiles import percentile
@@ -85,6 +85,7 @@ def summarise(
     """records and their chunk times at the same positions. torn: lines that could not be read back."""
     columns = Columns.of(records, chunks)
     window = _window(columns, facts)
+    components = None if price_of is None else component_rows(records, price_of)
     share = _chunk_share(columns, chunks, window)
     classes: dict[str, ClassSummary] = {}
     every = np.ones(len(columns), dtype=bool)
@@ -96,7 +97,7 @@ def summarise(
             share[rows],
             window=window,
             objectives=objectives,
-            price_of=price_of,
+            components=None if components is None else components[rows],
         )
     inside = columns.select(window.contains(columns.numbers["intended_ns"]))
     gates = tuple(_judge(slo, inside, objectives, window) for slo in objectives.gates)
