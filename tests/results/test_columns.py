@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from servebench.meter.record import Outcome
 from servebench.results.columns import Columns
-from servebench.results.slo import parse_goodput, parse_slo
+from servebench.results.slo import Goodput, parse_goodput, parse_slo
 from tests.results import made_run
 from tests.results.records import made_runs
 
@@ -52,6 +52,11 @@ def test_good_is_a_success_within_every_limit(made: made_run.Made) -> None:
     ]
     assert columns.good((), goodput).tolist() == expected
     assert columns.good((), None).tolist() == [record.ok for record, _ in made]
+    of_chat = Goodput(goodput.limits_s, (("chat", (("e2e", 1.0),)),))
+    assert columns.good((), of_chat).tolist() == [
+        record.ok and (within(record.e2e_s, 1.0) if record.class_name == "chat" else good)
+        for (record, _), good in zip(made, expected, strict=True)
+    ]
     slo = parse_slo("chat: ttft p99 <= 500ms")
     assert columns.good([slo], None).tolist() == [
         record.ok and (record.class_name != "chat" or within(record.ttft_s, 0.5)) for record, _ in made

@@ -140,8 +140,11 @@ class Columns:
         """
         good = self.ok.copy()
         if goodput is not None:
-            for metric, limit_s in goodput.limits_s:
-                good &= self.latency_s(metric) <= limit_s  # NaN compares False: bad
+            own = dict(goodput.by_class)
+            for code, name in enumerate(self.class_names):
+                elsewhere = self.class_code != code
+                for metric, limit_s in own.get(name, goodput.limits_s):
+                    good &= elsewhere | (self.latency_s(metric) <= limit_s)  # NaN compares False: bad
             return good
         for slo in slos:
             if not slo.per_request:

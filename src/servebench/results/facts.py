@@ -74,8 +74,18 @@ class Objectives:
         own = list(scenario.get("slo") or ())
         for each in scenario.get("classes") or ():
             own += [f"{each['name']}: {text}" for text in each.get("slo") or ()]
-        own_goodput = scenario.get("goodput")
-        return cls((), parse_slos(own), parse_goodput(own_goodput) if own_goodput else None)
+        return cls((), parse_slos(own), _goodput(scenario))
+
+
+def _goodput(scenario: Mapping[str, Any]) -> Goodput | None:
+    """A class's own limits stand in place of the scenario's."""
+    general = parse_goodput(scenario.get("goodput") or ()).limits_s
+    own = tuple(
+        (str(each["name"]), parse_goodput(each["goodput"]).limits_s)
+        for each in scenario.get("classes") or ()
+        if each.get("goodput")
+    )
+    return Goodput(general, own) if general or own else None
 
 
 def _cpu_ratio(shards: list[Mapping[str, Any]]) -> float | None:

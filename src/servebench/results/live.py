@@ -50,7 +50,7 @@ def bucket_edges(metric: str, slos: Sequence[Slo] = (), goodput: Goodput | None 
     """Upper bounds (s) of a metric's buckets; every limit set for it is one: a dashboard reads it exactly."""
     edges = [float(edge) for edge in EDGES_S[metric]]
     limits = [slo.limit for slo in slos if slo.metric == metric and not slo.limit_s_per_prompt_token]
-    limits += [limit for name, limit in (goodput.limits_s if goodput else ()) if name == metric]
+    limits += [limit for name, limit in (goodput.all_limits_s if goodput else ()) if name == metric]
     for limit in limits:
         if limit not in edges:
             insort(edges, limit)

@@ -74,9 +74,17 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class Goodput:
-    """What makes a request good besides its success: limits in seconds by metric, all to be met."""
+    """What makes a request good besides its success: limits in seconds by metric, all to be met.
+
+    by_class: the limits of classes that have their own, in place of limits_s.
+    """
 
     limits_s: tuple[tuple[str, float], ...]
+    by_class: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+
+    @property
+    def all_limits_s(self) -> tuple[tuple[str, float], ...]:
+        return self.limits_s + tuple(limit for _, own in self.by_class for limit in own)
 
 
 def parse_slo(text: str) -> Slo:
@@ -192,7 +200,9 @@ def ttft_limit_s(slos: Sequence[Slo], goodput: Goodput | None = None) -> float |
     """The tightest TTFT limit that anything asks for; None where nothing does."""
     limits = [slo.limit for slo in slos if slo.metric in ("ttft", "service_ttft")]
     limits += [
-        limit for metric, limit in (goodput.limits_s if goodput else ()) if metric in ("ttft", "service_ttft")
+        limit
+        for metric, limit in (goodput.all_limits_s if goodput else ())
+        if metric in ("ttft", "service_ttft")
     ]
     return min(limits, default=None)
 
