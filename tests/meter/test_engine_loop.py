@@ -1,7 +1,10 @@
 """The engine against real servers that answer well, badly, late, in parts or not at all."""
 
+import contextlib
 import json
+import os
 import socket
+import subprocess
 import sys
 import time
 from array import array
@@ -457,8 +460,9 @@ def test_names_are_resolved_and_unknown_ones_refused() -> None:
     with serve(replies(GOOD)) as port:
         results, _ = run_calls(port, target=Target("localhost", port))
     assert results[0][0].ok
-    with pytest.raises(OperationError, match="nowhere"):
-        EngineLoop(Target("nowhere.invalid", 80))
+    for name in ("nowhere.invalid", "x" * 70 + ".y", "a..b"):
+        with pytest.raises(OperationError, match=name[:20].replace(".", r"\.")):
+            EngineLoop(Target(name, 80))
 
 
 @pytest.mark.parametrize(
@@ -497,3 +501,75 @@ def test_many_streams_at_once() -> None:
     assert sorted(record.id for record, _ in results) == list(range(120))
     assert health.chunks == 120 * 20 == sum(len(chunk_us) for _, chunk_us in results)
     assert (health.in_flight, health.missing_stamps) == (0, 0)
+
+
+def test_a_callback_that_raises_harms_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(replies(GOOD, times=3)) as port:
+        loop = EngineLoop(Target("127.0.0.1", port), timeouts=FAST, max_in_flight=1)
+        good: list[RequestRecord] = []
+
+        def bad(record: RequestRecord, chunk_us: "array[int]") -> None:
+            raise RuntimeError("a fault of the caller")
+
+        try:
+            loop.submit(make_call(0), bad)
+            loop.submit(make_call(1), lambda record, _: good.append(record))
+            with gevent.Timeout(5):
+                while not good:
+                    gevent.sleep(0.01)
+        finally:
+            loop.close()
+    assert good[0].ok
+    assert "a fault of the caller" in capsys.readouterr().err
+
+
+@LINUX
+def test_out_of_file_descriptors_is_an_outcome() -> None:
+    import resource
+
+    with serve(replies(GOOD)) as port:
+        loop = EngineLoop(Target("127.0.0.1", port), timeouts=FAST)
+        records: list[RequestRecord] = []
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd"))
+        hoard: list[int] = []
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used + 5, hard))
+            with contextlib.suppress(OSError):
+                while True:
+                    hoard.append(os.dup(0))
+            loop.submit(make_call(), lambda record, _: records.append(record))
+            gevent.sleep(0.05)
+        finally:
+            for number in hoard:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            loop.close()
+    assert records[0].outcome is Outcome.CONNECT_ERROR
+    assert "ulimit" in records[0].error
+
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import sys, gevent
+from servebench.meter.engine_loop import Call, EngineLoop, Target, Timeouts
+target = Target(sys.argv[1], int(sys.argv[2]))
+loop = EngineLoop(target, timeouts=Timeouts(first_byte_s=3, idle_s=3))
+records = []
+loop.submit(Call(0, "chat", None, 0, "m", 0, b"{}"), lambda record, chunk_us: records.append(record))
+with gevent.Timeout(5):
+    while not records:
+        gevent.sleep(0.01)
+print(records[0].outcome.value, records[0].chunks, records[0].user_stamps, loop.health().kernel_stamps)
+loop.close()
+"""
+
+
+def test_it_works_in_a_patched_process() -> None:
+    """Locust patches the standard library before anything else is imported."""
+    with serve(replies(GOOD)) as port:
+        command = [sys.executable, "-c", PATCHED, "localhost", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    stamped = "0 True" if sys.platform == "linux" else "3 False"
+    assert (done.stdout.strip(), done.stderr) == (f"success 3 {stamped}", "")

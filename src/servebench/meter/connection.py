@@ -44,6 +44,7 @@ class Connection:
         "_last_ns",
         "_out",
         "_parser",
+        "_place",
         "_reader",
         "_received",
         "_recvmsg",
@@ -68,7 +69,7 @@ class Connection:
         self._answer = AnswerReader()
         self._out = _NOTHING
         self._connected = self._scheduled = self._sending = self.usable = False
-        self._tries = self._calm = self._at_ns = self._received = self._last_ns = 0
+        self._place = self._tries = self._calm = self._at_ns = self._received = self._last_ns = 0
 
     def send(self, call: Call, on_done: OnDone) -> None:
         """Connect if need be and send. Faults come through on_done, later."""
@@ -98,7 +99,9 @@ class Connection:
     def _open(self) -> None:
         """Connect to the address that worked last, else to the next ones."""
         engine = self._engine
-        family, address = engine.addresses[self._place()]
+        # a neighbour may find another good address meanwhile: the round goes on from where it began
+        self._place = (self._place + 1) % len(engine.addresses) if self._tries else engine.good_address
+        family, address = engine.addresses[self._place]
         try:
             self._sock = sock = engine.socket_class(family, socket.SOCK_STREAM)
             sock.setblocking(False)
@@ -116,9 +119,6 @@ class Connection:
         self._reader = engine.hub.loop.io(sock.fileno(), _READ)
         self._writer = engine.hub.loop.io(sock.fileno(), _WRITE)
         self._greet()
-
-    def _place(self) -> int:
-        return (self._engine.good_address + self._tries) % len(self._engine.addresses)
 
     def _greet(self) -> None:
         """The first thing to send: over loopback the connection stands by now, so try at once."""
@@ -155,7 +155,9 @@ class Connection:
             self._writer.start(self._writable)
             return
         except OSError as fault:
-            if not self._connected:
+            if fault.errno == errno.ENOTCONN and not self._connected:  # macOS says so instead of EAGAIN
+                self._writer.start(self._writable)
+            elif not self._connected:
                 self._not_connected(fault.errno or errno.EIO)
             else:  # an answer may have come before the connection broke: the read side will tell
                 self._out = _NOTHING
@@ -164,7 +166,7 @@ class Connection:
         if not self._connected:
             self._connected = True
             self._engine.opened += 1
-            self._engine.good_address = self._place()
+            self._engine.good_address = self._place
             self._reader.start(self._readable)
         exchange = self._exchange
         if exchange is not None and exchange.asked and exchange.sent_ns is None:
@@ -200,10 +202,8 @@ class Connection:
             now_ns = _now_ns()
             try:
                 data, ancillary, _, _ = self._recvmsg(size, ANCILLARY_BYTES)
-            except BlockingIOError:
-                return
             except OSError as fault:
-                self._lost(exchange, fault.strerror or "the connection broke")
+                self._not_read(exchange, fault)
                 return
             if not data:
                 self._eof(exchange, now_ns)
@@ -235,6 +235,10 @@ class Connection:
             if not parser.inside:
                 return
             size = parser.want
+
+    def _not_read(self, exchange: Exchange, fault: OSError) -> None:
+        if not isinstance(fault, BlockingIOError):
+            self._lost(exchange, fault.strerror or "the connection broke")
 
     def _unstamped(self, exchange: Exchange) -> None:
         """No stamp from the kernel. user_stamps goes down by the chunks so far, and up again after them."""

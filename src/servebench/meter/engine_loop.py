@@ -7,6 +7,7 @@ patched process works as well.
 """
 
 import socket
+import sys
 import time
 from array import array
 from collections import deque
@@ -177,9 +178,10 @@ class EngineLoop:
             connection.close()
         try:
             on_done(record, chunk_us)
-        finally:
-            while self._waiting and len(self._busy) < self.max_in_flight:
-                self._start(*self._waiting.popleft())
+        except Exception:  # noqa: BLE001 - the caller's fault must not stop the watcher of the socket
+            self.hub.handle_error(on_done, *sys.exc_info())
+        while self._waiting and len(self._busy) < self.max_in_flight:
+            self._start(*self._waiting.popleft())
 
     def forget(self, connection: Connection) -> None:
         """An idle connection was closed by the server."""
@@ -230,8 +232,9 @@ class EngineLoop:
         host, port = self.target.host, self.target.port
         try:
             found = self.hub.threadpool.apply(lookup, (host, port, 0, socket.SOCK_STREAM))
-        except OSError as fault:
-            raise OperationError(f"target {host}: the name can't be resolved ({fault.strerror})") from None
+        except (OSError, UnicodeError) as fault:
+            reason = getattr(fault, "strerror", None) or "not a host name"
+            raise OperationError(f"target {host}: the name can't be resolved ({reason})") from None
         return [(family, address) for family, _, _, _, address in found]
 
 

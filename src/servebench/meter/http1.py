@@ -3,8 +3,8 @@
 `feed` returns the body in pieces: one per chunk frame (a frame is a TCP write of nearly every server), so
 that each piece can carry its own arrival time. `want` says how many bytes the next read may take so as not to
 go past the current frame: a read that touches the next segment would take over that segment's kernel stamp.
-`roomy` is for a reader that is surely in time, so that no other frame is waiting: it holds one whole frame, never two.
-Faults are data: `error` is a sentence, and nothing more is parsed.
+`roomy` is for a reader that is surely in time, so that no other frame waits: it holds one whole frame, never
+two. Faults are data: `error` is a sentence, and nothing more is parsed.
 """
 
 from typing import Final
