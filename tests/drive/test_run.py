@@ -170,3 +170,56 @@ def test_a_metrics_port_in_use_is_exit_1(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert str(port) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_worker_leaves_its_records_and_an_invalid_run(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*SERVEBENCH, "run", QUICK, "--duration", "8", "--processes", "2", "--json", "--out", "r"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    written = tmp_path / "r" / "parts" / "requests.1.jsonl"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (written.exists() and written.stat().st_size):
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if b"locust" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    os.kill(max(workers), signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 5, stderr
+    assert "is lost" in stderr
+    facts = manifest(tmp_path / "r")
+    (lost,) = facts["missing_workers"]
+    rows = records(tmp_path / "r")
+    shards = {row["id"] % 2 for row in rows}
+    assert shards == {0, 1}, "what the lost worker had written stands"
+    survivors = [row["id"] for row in rows if row["id"] % 2 != lost]
+    assert survivors == list(range(1 - lost, facts["planned_requests"], 2))
+    assert any("lost" in reason for reason in json.loads(stdout)["invalid_reasons"])
+
+
+@pytest.mark.slow
+def test_workers_elsewhere_ship_their_records(tmp_path: Path) -> None:
+    """Workers with another working directory don't see the run directory, as on another host."""
+    port = str(free_port())
+    workers = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        command = [*SERVEBENCH, "run", "--worker", "--master-port", port]
+        workers.append(
+            subprocess.Popen(
+                command, cwd=tmp_path / name, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+            )
+        )
+    done = servebench(
+        *SHORT, "--master", "--expect-workers", "2", "--master-port", port, "--out", "r", cwd=tmp_path
+    )
+    for worker in workers:
+        _, said = worker.communicate(timeout=20)
+        assert worker.returncode == 0, said
+    assert done.returncode in (0, 5), done.stderr
+    facts = manifest(tmp_path / "r")
+    assert [row["id"] for row in records(tmp_path / "r")] == list(range(facts["planned_requests"]))
+    assert facts["missing_workers"] == []
+    assert not list((tmp_path / "one").iterdir()), "a worker leaves nothing behind"

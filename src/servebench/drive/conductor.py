@@ -63,7 +63,7 @@ class Conductor:
                     "target": self.settings.target_kind,
                 },
             )
-            self._say(f"metrics: http://127.0.0.1:{self._collector.port}/metrics")
+            self.say(f"metrics: http://127.0.0.1:{self._collector.port}/metrics")
         self._write_manifest()
 
     def set_start(self, t0_realtime_ns: int, offsets: Mapping[int, ClockOffset] | None = None) -> None:
@@ -100,6 +100,11 @@ class Conductor:
     def elapsed_s(self) -> float:
         return max((time.time_ns() - self.t0_realtime_ns) / 1e9, 0.0) if self.t0_realtime_ns else 0.0
 
+    def forget(self, shard: int) -> None:
+        """A lost worker has nothing in flight any more."""
+        self._in_flight.pop(shard, None)
+        self._users.pop(shard, None)
+
     def progress(self) -> None:
         """One line on stderr: in place on a terminal, each five seconds elsewhere."""
         if self.settings.quiet:
@@ -118,7 +123,7 @@ class Conductor:
             f"TTFT p50 {'-' if ttft is None else f'{ttft:.3f} s'}   "
             f"output {facts['tokens'].get('output', 0)} tokens   ${facts['cost_ticks'] / 1e10:.4f}"
         )
-        self._say(line, in_place=True)
+        self.say(line, in_place=True)
 
     def finish(self) -> Finished:
         """Gather the parts, write all files of the run, and say how it ended. Once."""
@@ -162,10 +167,13 @@ class Conductor:
             return 0.0
         return len(self.workload.intended_ns) / self.workload.duration_s
 
-    def _say(self, text: str, *, in_place: bool = False) -> None:
+    def say(self, text: str, *, in_place: bool = False) -> None:
         if self.settings.quiet:
             return
-        sys.stderr.write(f"\r{text}\033[K" if in_place and self.interactive else f"{text}\n")
+        if self.interactive:
+            sys.stderr.write(f"\r{text}\033[K" if in_place else f"\r{text}\033[K\n")
+        else:
+            sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 

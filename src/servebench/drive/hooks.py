@@ -18,7 +18,13 @@ from typing import Any
 import gevent
 
 from servebench.drive.conductor import Conductor, watch
-from servebench.drive.master import MASTER_MESSAGES, START_LEAD_NS, collect, start_workers
+from servebench.drive.master import (
+    MASTER_MESSAGES,
+    START_LEAD_NS,
+    collect,
+    start_workers,
+    watch_workers,
+)
 from servebench.drive.options import add_arguments, settings_from_options
 from servebench.drive.rig import end_test, guarded, quit_all, rig
 from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
@@ -91,6 +97,8 @@ def on_test_start(environment: Any, **_: Any) -> None:
         rig.session.start(t0_ns)
         gevent.spawn(Reporter(environment, rig.session).loop)
     gevent.spawn(watch, conductor)
+    if isinstance(runner, MasterRunner):
+        gevent.spawn(watch_workers, environment, conductor)
     if conductor.workload.mode == "closed" and settings.own_exit_codes:
         lead_s = START_LEAD_NS / 1e9
         gevent.spawn_later(conductor.workload.duration_s + lead_s, end_test, environment)

@@ -56,14 +56,33 @@ def _offset(environment: Any, client_id: str, shard: int) -> ClockOffset:
     return clock_offset(pings)
 
 
+def living_shards(runner: Any) -> set[int]:
+    """Shards whose worker still sends heartbeats."""
+    living = {client.id for client in runner.clients.all if client.state != "missing"}
+    return {shard for client, shard in rig.shards.items() if client in living}
+
+
+def watch_workers(environment: Any, conductor: Conductor) -> None:
+    """Greenlet: a worker that dies must not keep the run waiting, and is said at once."""
+    lost: set[int] = set()
+    while conductor.finished is None:
+        gevent.sleep(1.0)
+        living = living_shards(environment.runner)
+        for shard in sorted(set(rig.shards.values()) - living - lost - set(conductor.finals)):
+            lost.add(shard)
+            conductor.forget(shard)
+            conductor.say(f"worker {shard} is lost: its requests from now on are missing, the run is INVALID")
+        if lost and living <= rig.idle:
+            end_test(environment)
+
+
 def collect(environment: Any, conductor: Conductor, grace_s: float) -> None:
     """Have every worker that lives drain and hand in; the lost ones are the manifest's missing_workers."""
     runner = environment.runner
     runner.send_message("servebench_drain", {"grace_s": grace_s})
 
     def all_in() -> bool:
-        alive = {client.id for client in runner.clients.all if client.state != "missing"}
-        return {shard for client, shard in rig.shards.items() if client in alive} <= set(conductor.finals)
+        return living_shards(runner) <= set(conductor.finals)
 
     complete = rig.wait_for(all_in, grace_s + _DRAIN_MARGIN_S)
     if rig.hurry and not complete:
