@@ -156,7 +156,8 @@ class Mock:
                 await asyncio.wait_for(request.writer.drain(), UNREAD_TIMEOUT_S)
             except TimeoutError:
                 transport.abort()
-                break
+            if transport.is_closing():
+                raise ConnectionResetError("the client left before its last token")
             sink.pump()
         return WrittenResponse(keep_alive=chunked and request.keep_alive)
 

@@ -1,8 +1,8 @@
 """Sinks: the tokens of one sequence as SSE events, or counted until the whole answer is due.
 
 One event per emission of the engine, one HTTP chunk per event, written straight to the connection's
-transport. What is constant in an event is encoded once per stream (again when `created` moves on a second), so
-that an ordinary event costs one format and one write. A client that doesn't read costs no memory: past
+transport. What is constant in an event is encoded once per stream (again when `created` moves on a second),
+so that an ordinary event costs one format and one write. A client that doesn't read costs no memory: past
 UNREAD_BYTES its tokens are only counted, and encoded once it reads.
 """
 
@@ -26,7 +26,7 @@ class WholeSink:
         self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def emit(self, tokens: int, second: int, finished: bool) -> None:
-        if finished:
+        if finished and not self.engine_done.done():  # done: cancelled, its handler is about to hear of it
             self.engine_done.set_result(None)
 
 
@@ -52,9 +52,10 @@ class StreamSink:
     def emit(self, tokens: int, second: int, finished: bool) -> None:
         start = self._made
         made = self._made = start + tokens
-        if finished:
+        transport = self._transport
+        if finished and not self.engine_done.done():
             self.engine_done.set_result(None)
-        if self._transport.get_write_buffer_size() > UNREAD_BYTES:
+        if transport.is_closing() or transport.get_write_buffer_size() > UNREAD_BYTES:
             return
         caught_up = self._sent == start
         if (
@@ -66,7 +67,7 @@ class StreamSink:
         ):
             fragment = self._text.fragment(start - self._base, made - self._base)
             self._sent = made
-            self._transport.write(
+            transport.write(
                 b"%x\r\n%b%b%b" % (self._fixed + len(fragment), self._before, fragment, self._after)
             )
             return

@@ -9,6 +9,7 @@ import orjson
 from mock_server.answer import ToolCall
 from mock_server.choices import RATE_LIMIT_REQUESTS, RATE_LIMIT_TOKENS
 
+SERVER = "servebench mock"
 DONE = b"data: [DONE]\n\n"
 _LIMITS = {
     "x-ratelimit-limit-requests": str(RATE_LIMIT_REQUESTS),
@@ -69,6 +70,7 @@ def new_id() -> str:
 def answer_headers(request_id: str, *, ttft_s: float, mean_itl_s: float, e2e_s: float) -> dict[str, str]:
     """Headers of a whole answer, x-metrics of the server's own timing among them."""
     return {
+        "server": SERVER,
         "x-request-id": request_id,
         **_LIMITS,
         "x-metrics-ttft-ms": f"{ttft_s * 1e3:.1f}",
@@ -82,7 +84,7 @@ def stream_head(request_id: str, *, ttft_s: float, chunked: bool) -> bytes:
     transfer = "transfer-encoding: chunked\r\n" if chunked else "connection: close\r\n"
     return (
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
-        f"{transfer}x-request-id: {request_id}\r\n{_LIMITS_BLOCK}"
+        f"server: {SERVER}\r\n{transfer}x-request-id: {request_id}\r\n{_LIMITS_BLOCK}"
         f"x-metrics-ttft-ms: {ttft_s * 1e3:.1f}\r\n\r\n"
     ).encode()
 

@@ -1,0 +1,118 @@
+"""Every refusal: its status and its body."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.mock_server.raw_http import ask, chat_body
+from tests.mock_server.server_process import running_mock
+
+CHAT = "/v1/chat/completions"
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+def flat(body: bytes) -> dict[str, str]:
+    content: dict[str, str] = json.loads(body)
+    assert list(content) == ["code", "error"]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        (chat_body(n=2), 400, "n:"),
+        (chat_body(stop=["x"]), 400, "Argument not supported on this model: stop"),
+        (chat_body(presence_penalty=0.5), 400, "presence_penalty"),
+        (chat_body(max_completion_tokens=0), 400, "max_completion_tokens must be at least 1"),
+        (chat_body(reasoning_effort="maximal"), 400, "maximal is not one of none, low"),
+        (chat_body(service_tier="gold"), 400, "gold"),
+        (chat_body(deferred=True), 400, "deferred"),
+        (chat_body(tool_choice="required"), 400, "no tools were given"),
+        (chat_body(tools=TOOLS * 400), 400, "at most 350"),
+        (chat_body(tools=TOOLS, tool_choice={"type": "function", "function": {"name": "g"}}), 400, "tool g"),
+        ({"model": "grok-4.3", "messages": []}, 400, "Messages cannot be empty"),
+        (
+            {"model": "grok-4.3", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            400,
+            "text parts only",
+        ),
+        (chat_body(model="grok-99"), 404, "The model grok-99 does not exist or your team"),
+    ],
+)
+def test_refused_values_have_flat_bodies(mock_url: str, body: Any, code: int, text: str) -> None:
+    status, headers, answer = ask(mock_url, CHAT, body)
+    assert status == code
+    assert headers["content-type"].startswith("application/json")
+    assert text in flat(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"messages": [{"role": "user", "content": "x"}]},
+        {"model": "grok-4.3"},
+        {"model": 4, "messages": []},
+        {"model": "grok-4.3", "messages": ["x"]},
+        {"model": "grok-4.3", "messages": [{"role": "king", "content": "x"}]},
+        {"model": "grok-4.3", "messages": [{"role": "user"}]},
+        {"model": "grok-4.3", "messages": [{"role": "user", "content": 7}]},
+        {"model": "grok-4.3", "messages": [{"role": "user", "content": [7]}]},
+        chat_body(stream="yes"),
+        chat_body(max_tokens=True),
+        chat_body(max_tokens=1.5),
+        chat_body(tools=[{"type": "function"}]),
+        chat_body(tools=[{"type": "function", "function": {"name": "f", "parameters": 3}}]),
+        chat_body(tool_choice="sometimes"),
+        chat_body(tool_choice=3),
+        chat_body(response_format={"type": "xml"}),
+        chat_body(response_format={"type": "json_schema", "json_schema": {}}),
+        chat_body(stream_options=[]),
+    ],
+)
+def test_wrong_types_are_422_in_plain_text(mock_url: str, body: Any) -> None:
+    status, headers, answer = ask(mock_url, CHAT, body)
+    assert status == 422, answer
+    assert headers["content-type"].startswith("text/plain")
+    assert answer.startswith(b"Failed to deserialize the JSON body into the target type: ")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"model": NaN}'])
+def test_what_is_not_json_is_400_in_plain_text(mock_url: str, body: bytes) -> None:
+    headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
+    status, answered, answer = ask(mock_url, CHAT, body, headers=headers)
+    assert status == 400
+    assert answered["content-type"].startswith("text/plain")
+    assert answer.startswith(b"Failed to parse the request body as JSON: ")
+
+
+def test_content_type_method_and_route(mock_url: str) -> None:
+    headers = {"Authorization": "Bearer any", "Content-Type": "text/plain"}
+    assert ask(mock_url, CHAT, chat_body(), headers=headers)[0] == 415
+    status, _, body = ask(mock_url, CHAT, method="GET")
+    assert status == 405
+    assert "GET" in flat(body)["error"]
+    status, _, body = ask(mock_url, "/v1/nothing", method="GET")
+    assert status == 404
+    assert "/v1/nothing" in flat(body)["error"]
+    assert ask(mock_url, "/v1/models/grok-99", method="GET")[0] == 404
+
+
+def test_a_missing_key_is_401_everywhere_under_v1(mock_url: str) -> None:
+    for method, path in (("POST", CHAT), ("GET", "/v1/models"), ("GET", "/v1/models/grok-4.3")):
+        status, _, body = ask(
+            mock_url, path, chat_body() if method == "POST" else None, method=method, headers={"X": "y"}
+        )
+        assert status == 401
+        assert flat(body) == {"code": "unauthenticated:no-credentials", "error": "No credentials presented."}
+    assert ask(mock_url, "/health", method="GET", headers={"X": "y"})[0] == 200
+
+
+def test_a_wrong_key_is_400_where_keys_are_named() -> None:
+    with running_mock("--tier", "grok-4.3", "--key", "one", "--key", "two") as url:
+        for key, code in (("one", 200), ("two", 200), ("three", 400)):
+            status, _, body = ask(url, "/v1/models", method="GET", headers={"Authorization": f"Bearer {key}"})
+            assert status == code
+        assert flat(body)["code"] == "invalid-argument"
+        assert flat(body)["error"].startswith("Incorrect API key provided.")

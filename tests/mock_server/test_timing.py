@@ -1,0 +1,150 @@
+"""Streams follow the engine's clock: steps to a fraction of a millisecond, and no drift."""
+
+import asyncio
+import itertools
+import json
+import time
+
+import pytest
+
+from mock_server.deadline import LoopDeadline, make_deadline
+from mock_server.realtime import RealtimeReplica, StepReport
+from servebench.catalog.load import load_catalog
+from servebench.engine.replica import Replica
+from servebench.engine.sequence import Sequence
+from tests.mock_server.fast_mock import fast_mock, fast_tier
+from tests.mock_server.raw_http import chat_body, connect, request_bytes
+from tests.mock_server.server_process import running_mock
+
+
+def token_times(url: str, tokens: int) -> list[float]:
+    """When each content event of one stream was read."""
+    body = chat_body(stream=True, max_completion_tokens=tokens, reasoning_effort="none")
+    times = []
+    with connect(url) as connection:
+        connection.sendall(request_bytes("POST", "/v1/chat/completions", json.dumps(body).encode()))
+        seen = b""
+        while b"0\r\n\r\n" not in seen[-8:]:
+            seen = seen[-8:] + connection.recv(65536)
+            times.append(time.monotonic())
+    return times[:tokens]
+
+
+def test_a_stream_keeps_the_engines_pace() -> None:
+    with fast_mock(fast_tier(0.01)) as mock:
+        times = token_times(mock.url, 100)
+    assert len(times) == 100
+    late = sorted(t - times[0] - 0.01 * i for i, t in enumerate(times))
+    assert late[50] - late[0] < 0.002
+    assert times[-1] - times[0] == pytest.approx(0.99, abs=0.01)
+
+
+def test_grok_4_3_alone_streams_at_the_engines_speed() -> None:
+    tier = load_catalog().tier("grok-4.3")
+    replica = Replica(tier, load_catalog().gpu(tier.serving.gpu_id))
+    expected_s = replica.model.step(1, 200).total_s
+    with running_mock("--tier", "grok-4.3") as url:
+        times = token_times(url, 150)
+    assert (times[-1] - times[0]) / 149 == pytest.approx(
+        expected_s, rel=0.03
+    )  # the steps' noise averages out
+
+
+class CountingSink:
+    def __init__(self) -> None:
+        self.last_s = -1.0
+        self.tokens = 0
+        self.finished = asyncio.Event()
+
+    def emit(self, tokens: int, second: int, finished: bool) -> None:
+        self.tokens += tokens
+        if finished:
+            self.finished.set()
+
+
+def replay(
+    arrivals: list[tuple[int, int]], *, stall_s: float = 0.0
+) -> tuple[list[StepReport], list[CountingSink]]:
+    """Runs (prompt, output) sequences on a replica in real time; stall_s: holds the event loop up once."""
+
+    async def run() -> tuple[list[StepReport], list[CountingSink]]:
+        tier = fast_tier(0.002, step_noise_cv=0.05)
+        reports: list[StepReport] = []
+        gpu = load_catalog().gpu(tier.serving.gpu_id)
+        realtime = RealtimeReplica(Replica(tier, gpu), asyncio.get_running_loop(), reports.append)
+        sinks = [CountingSink() for _ in arrivals]
+        for i, (prompt, output) in enumerate(arrivals):
+            realtime.submit(Sequence(i, time.monotonic(), prompt, output), sinks[i])
+        if stall_s:
+            await asyncio.sleep(0.02)
+            time.sleep(stall_s)
+        await asyncio.wait_for(asyncio.gather(*[sink.finished.wait() for sink in sinks]), 10)
+        realtime.close()
+        return reports, sinks
+
+    return asyncio.run(run())
+
+
+def test_steps_follow_each_other_without_a_gap_even_after_a_stall() -> None:
+    reports, sinks = replay([(100, 80), (100, 60)], stall_s=0.04)
+    assert [sink.tokens for sink in sinks] == [80, 60]
+    for before, after in itertools.pairwise(reports):
+        assert after.step.start_s == before.step.end_s
+    assert max(report.late_s for report in reports) > 0.02  # the stall was seen
+    assert reports[-1].late_s < 0.01  # and made good
+    gaps = sum(report.usual_gaps + len(report.odd_gaps_s) for report in reports)
+    assert gaps == 80 + 60 - 2
+
+
+def test_most_steps_are_served_within_a_millisecond() -> None:
+    reports, _ = replay([(100, 200)])
+    late = sorted(report.late_s for report in reports)
+    assert late[0] >= 0  # never early
+    assert late[len(late) // 2] < 0.001
+
+
+def test_the_loops_own_timer_serves_where_the_kernel_has_none() -> None:
+    async def run() -> list[float]:
+        fired: list[float] = []
+        done = asyncio.Event()
+
+        def callback() -> None:
+            fired.append(time.monotonic())
+            done.set()
+
+        late = []
+        for make in (make_deadline, LoopDeadline):
+            deadline = make(asyncio.get_running_loop(), callback)
+            for wait_s in (0.01, -0.01, 0.003):
+                done.clear()
+                at_s = time.monotonic() + wait_s
+                deadline.set(at_s + 60)
+                deadline.set(at_s)  # the later call holds
+                await asyncio.wait_for(done.wait(), 2)
+                late.append(fired[-1] - at_s)
+            deadline.close()
+        assert len(fired) == 6
+        return late
+
+    assert max(asyncio.run(run())) < 0.1
+
+
+def test_a_cancelled_plan_leaves_the_replica_ready() -> None:
+    async def run() -> int:
+        tier = fast_tier(0.001)
+        reports: list[StepReport] = []
+        realtime = RealtimeReplica(
+            Replica(tier, load_catalog().gpu(tier.serving.gpu_id)), asyncio.get_running_loop(), reports.append
+        )
+        gone, kept = CountingSink(), CountingSink()
+        realtime.submit(Sequence(0, time.monotonic() + 0.02, 10, 5), gone)  # not ready yet
+        realtime.cancel(0)
+        realtime.cancel(0)
+        await asyncio.sleep(0.04)
+        realtime.submit(Sequence(1, time.monotonic(), 10, 5), kept)
+        await asyncio.wait_for(kept.finished.wait(), 2)
+        realtime.close()
+        assert gone.tokens == 0
+        return kept.tokens
+
+    assert asyncio.run(run()) == 5
