@@ -10,16 +10,14 @@ import errno
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from servebench.meter.call import Call
 from servebench.meter.exchange import Exchange, OnDone
 from servebench.meter.http1 import ResponseParser
+from servebench.meter.owner import Owner
 from servebench.meter.stream import AnswerReader, Ending
 from servebench.meter.timestamps import ANCILLARY_BYTES, ask_for_stamps, unpack_timespec
-
-if TYPE_CHECKING:
-    from servebench.meter.engine_loop import EngineLoop
 
 _READ: Final = 1  # masks of the event loop
 _WRITE: Final = 2
@@ -57,7 +55,7 @@ class Connection:
         "usable",
     )
 
-    def __init__(self, engine: "EngineLoop") -> None:
+    def __init__(self, engine: Owner) -> None:
         self._engine = engine
         self._stamps = engine.stamps
         self._lag = engine.lag.push

@@ -112,7 +112,7 @@ class RequestRecord:
 
     @property
     def tpot_s(self) -> float | None:
-        """(e - f)/(n - 1), reasoning included where streamed, else from v; None if n < 2 or all came at once."""
+        """(e - f)/(n - 1), from v where reasoning is not streamed; None if n < 2 or all came at once."""
         if self.completion_tokens is None or self.last_token_ns is None:
             return None
         if self.reasoning_streamed:

@@ -2,16 +2,13 @@
 
 import ssl
 import time
-from typing import TYPE_CHECKING
 
 from servebench.meter.connection import Connection
 from servebench.meter.exchange import Exchange
+from servebench.meter.owner import Owner
 from servebench.meter.stream import Ending
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 from servebench.meter.tls import TlsChannel
-
-if TYPE_CHECKING:
-    from servebench.meter.engine_loop import EngineLoop
 
 
 class TlsConnection(Connection):
@@ -19,7 +16,7 @@ class TlsConnection(Connection):
 
     __slots__ = ("_channel", "_context")
 
-    def __init__(self, engine: "EngineLoop", context: ssl.SSLContext) -> None:
+    def __init__(self, engine: Owner, context: ssl.SSLContext) -> None:
         super().__init__(engine)
         self._context = context
 
