@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NOT_AT_IMPORT = ("__name__", "TYPE_CHECKING", "typing.TYPE_CHECKING")
+_TYPES_ONLY = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
+_NOT_AT_START = _TYPES_ONLY | {"__name__"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One module. ours/outside: names it imports anywhere; at_start: the same, module level only."""
+    """One module. ours, outside: its imports anywhere; running: not for types; at_start: not in functions."""
 
     name: str
     tree: ast.Module
     ours: frozenset[str]
     outside: frozenset[str]
+    ours_running: frozenset[str]
     ours_at_start: frozenset[str]
     outside_at_start: frozenset[str]
 
@@ -55,27 +57,29 @@ def _read(name: str, path: Path, known: frozenset[str]) -> Source:
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     everywhere = set(_imports(ast.walk(tree), package, known))
-    at_start = set(_imports(_module_level(tree), package, known))
+    running = set(_imports(_unguarded(tree, _TYPES_ONLY), package, known))
+    at_start = set(_imports(_unguarded(tree, _NOT_AT_START, functions=False), package, known))
     ours = {target for target in everywhere if target in known}
     return Source(
         name=name,
         tree=tree,
         ours=frozenset(ours - {name}),
         outside=frozenset(everywhere - ours),
+        ours_running=frozenset((running & ours) - {name}),
         ours_at_start=frozenset((at_start & ours) - {name}),
         outside_at_start=frozenset(at_start - ours),
     )
 
 
-def _module_level(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every node that runs at import: all but the insides of functions and of what _NOT_AT_IMPORT guards."""
+def _unguarded(tree: ast.Module, guards: frozenset[str], *, functions: bool = True) -> Iterator[ast.AST]:
+    """Every node but the insides of `if GUARD` and, without functions, of functions."""
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
         yield node
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if not functions and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        if isinstance(node, ast.If) and ast.unparse(node.test).split(" ")[0] in _NOT_AT_IMPORT:
+        if isinstance(node, ast.If) and ast.unparse(node.test).split(" ")[0] in guards:
             todo += node.orelse
             continue
         todo += ast.iter_child_nodes(node)

@@ -22,7 +22,16 @@ EDGES = Edges(
             "servebench.workload.traces",
         }
     ),
-    sockets=frozenset(),
+    sockets=frozenset(
+        {
+            "servebench.meter.connection",
+            "servebench.meter.engine_loop",
+            "servebench.meter.reference_server",  # a program of its own, which the meter is held against
+            "servebench.meter.timestamps",
+            "servebench.meter.tls",
+            "servebench.meter.tls_connection",
+        }
+    ),
 )
 LOCUSTFILE_LINES = 60
 
@@ -146,6 +155,16 @@ def test_a_house_without_a_breach_passes(house: Path) -> None:
         ("servebench/cli/run.py", "import locust", "servebench.cli.run imports locust at start"),
         ("servebench/cli/mock.py", "import mock_server.app", "servebench.cli.mock imports asyncio at start"),
         ("servebench/plan/search.py", "import servebench.plan.b", "import cycle: servebench.plan.b -> "),
+        (
+            "servebench/plan/search.py",
+            "def f():\n    import servebench.plan.b",
+            "import cycle: servebench.plan.b -> ",
+        ),
+        (
+            "servebench/meter/record.py",
+            "if TYPE_CHECKING:\n    from servebench.engine import replica",
+            "meter must not know engine",
+        ),
     ],
 )
 def test_a_planted_breach_is_seen(house: Path, module: str, planted: str, told: str) -> None:
@@ -156,6 +175,13 @@ def test_a_planted_breach_is_seen(house: Path, module: str, planted: str, told: 
     path.write_text(f"{before}\n{planted}\n", encoding="utf-8")
     found = check(house)
     assert any(told in sentence for sentence in found), found
+
+
+def test_naming_a_type_of_the_same_room_is_no_cycle(house: Path) -> None:
+    (house / "servebench/plan/b.py").write_text("import servebench.plan.search", encoding="utf-8")
+    with (house / "servebench/plan/search.py").open("a", encoding="utf-8") as search:
+        search.write("\nif TYPE_CHECKING:\n    from servebench.plan.b import B\n")
+    assert check(house) == []
 
 
 def test_a_named_edge_that_is_gone_is_told(house: Path) -> None:
