@@ -10,15 +10,21 @@ import pytest
 from pydantic import BaseModel
 
 from servebench.errors import UsageError
+from servebench.workload.bursts import Bursts
+from servebench.workload.client_mix import ClientMix
 from servebench.workload.lengths import DISTRIBUTIONS
 from servebench.workload.load import Load
 from servebench.workload.request_class import RequestClass, SharedPrefix
 from servebench.workload.scenario import Scenario, load_scenario, parse_scenario, scenario_names
+from servebench.workload.shapes import SHAPES, Stage
 from servebench.workload.tools import TOOLS
 from tests.workload.plans import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = re.compile(r"#.*\b(published|derived|assumed|definition|only class)\b")
+
+MODELS: list[type[BaseModel]] = [Scenario, Load, Bursts, ClientMix, Stage, *SHAPES.values(),
+                                  RequestClass, SharedPrefix, *DISTRIBUTIONS.values()]  # fmt: skip
 
 WRONG = """
 name: two words
@@ -45,7 +51,7 @@ PROBLEMS = [
     "name: must match",
     "modle: unknown key (did you mean model?)",
     "load.rate_rps: must be > 0, got -1",
-    "load.process: must be one of 'constant', 'poisson' or 'gamma', got 'gama'",
+    "load.process: must be one of 'constant', 'poisson', 'gamma', 'mmpp' or 'clients', got 'gama'",
     "load.duration_s: must be a number, got 'abc'",
     "load: is open (rate_rps, process) and closed (users) at once: choose one",
     "warmup_s: must be >= 0, got -5",
@@ -87,6 +93,28 @@ def test_every_problem_of_a_file_is_told_at_once_with_its_place() -> None:
         (("rate_rps: 2", "process: poisson"), "load: give rate_rps (open loop) or users (closed loop)"),
         (("rate_rps: 2", "rate_rps: 2, process: gamma"), "load.cv: process gamma wants one"),
         (("rate_rps: 2", "rate_rps: 2, cv: 3"), "load.cv: belongs to process gamma"),
+        (("rate_rps: 2", "rate_rps: 2, process: mmpp"), "load.bursts: process mmpp wants one"),
+        (("rate_rps: 2", "rate_rps: 2, clients: {count: 20}"), "load.clients: belongs to process clients"),
+        (
+            ("rate_rps: 2", "users: 2, shape: {kind: diurnal, amplitude: 1}"),
+            "load: is open (shape) and closed",
+        ),
+        (
+            ("rate_rps: 2", "rate_rps: 2, shape: {kind: spike, at_s: 1, hold_s: -2, factor: 3}"),
+            "load.shape.hold_s: must be > 0, got -2",
+        ),
+        (
+            ("rate_rps: 2", "rate_rps: 2, shape: {kind: stages, stages: [{duration_s: 1, edn: 2, end: 3}]}"),
+            "load.shape.stages[0].edn: unknown key (did you mean end?)",
+        ),
+        (
+            ("rate_rps: 2", "rate_rps: 2, shape: {kind: wave}"),
+            "load.shape: must be a mapping with kind (stages",
+        ),
+        (
+            ("rate_rps: 2", "rate_rps: 2, process: clients, clients: {count: 5}"),
+            "load.clients: count must be > top 10, got 5",
+        ),
         (("rate_rps: 2", "rate_rps: .nan"), "load.rate_rps: must be a finite number, got nan"),
         (("rate_rps: 2", "rate_rps: 2, users: 2"), "load: is open (rate_rps) and closed (users) at once"),
         (("weight: 1", "weight: 0"), "classes: the weights sum to 0"),
@@ -201,7 +229,7 @@ def _has_source(lines: list[str], k: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("model", [Scenario, Load, RequestClass, SharedPrefix, *DISTRIBUTIONS.values()])
+@pytest.mark.parametrize("model", MODELS)
 def test_the_reference_page_names_every_key(model: type[BaseModel]) -> None:
     page = (ROOT / "docs" / "SCENARIOS.md").read_text(encoding="utf-8")
     assert [key for key in model.model_fields if f"`{key}`" not in page] == []
@@ -209,7 +237,9 @@ def test_the_reference_page_names_every_key(model: type[BaseModel]) -> None:
 
 def test_the_reference_page_names_every_tool_distribution_and_scenario() -> None:
     page = (ROOT / "docs" / "SCENARIOS.md").read_text(encoding="utf-8")
-    assert [name for name in (*TOOLS, *DISTRIBUTIONS, *scenario_names()) if f"`{name}`" not in page] == []
+    assert [
+        name for name in (*TOOLS, *DISTRIBUTIONS, *SHAPES, *scenario_names()) if f"`{name}`" not in page
+    ] == []
 
 
 def test_the_example_of_the_reference_page_is_a_scenario() -> None:

@@ -26,12 +26,19 @@ _NS = 1_000_000_000
 
 
 def intended_starts(
-    process: Process, *, rate_rps: float, duration_s: float, cv: float = 1.0, seed: int = 0
+    process: Process,
+    *,
+    rate_rps: float,
+    duration_s: float,
+    cv: float = 1.0,
+    seed: int = 0,
+    stream: str = "arrivals",
 ) -> NDArray[np.int64]:
     """Sorted int64 ns since T0 of all arrivals in [0, duration_s).
 
-    cv counts for gamma only. A longer duration with the same seed begins with the shorter one's arrivals.
-    Raises UsageError where rate, duration or cv is not positive, or the arrivals are too many to hold.
+    cv counts for gamma only. Processes of different streams are independent. A longer duration with the same
+    seed begins with the shorter one's arrivals. Raises UsageError where rate, duration or cv is not positive,
+    or the arrivals are too many to hold.
     """
     for name, value in (("rate_rps", rate_rps), ("duration_s", duration_s), ("cv", cv)):
         if not 0 < value < float("inf"):
@@ -47,11 +54,10 @@ def intended_starts(
         starts: NDArray[np.int64] = np.rint(np.arange(count) * (_NS / rate_rps)).astype(np.int64)
         return starts[starts < end_ns]
     shape = 1.0 if process == "poisson" else cv**-2.0
-    return _renewal(shape, rate_rps=rate_rps, end_ns=end_ns, seed=seed)
+    return _renewal(shape, rate_rps=rate_rps, end_ns=end_ns, rng=generator(seed, stream))
 
 
-def _renewal(shape: float, *, rate_rps: float, end_ns: int, seed: int) -> NDArray[np.int64]:
-    rng = generator(seed, "arrivals")
+def _renewal(shape: float, *, rate_rps: float, end_ns: int, rng: np.random.Generator) -> NDArray[np.int64]:
     scale_ns = _NS / (rate_rps * shape)
     last_ns = int(np.rint(rng.uniform() * rng.standard_gamma(shape + 1.0) * scale_ns))
     parts = [np.array([last_ns], dtype=np.int64)]

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from servebench.errors import UsageError
-from servebench.workload.arrivals import intended_starts
 from servebench.workload.columns import SpecColumns, SpecDraw
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import BodyEncoder
 from servebench.workload.scenario import Scenario
+from servebench.workload.schedule import load_starts
 from servebench.workload.spec import RequestSpec
 
 WARMUP_SHARE = 0.1
@@ -259,8 +259,4 @@ def _arrivals(
         return np.empty(0, dtype=np.int64), None
     rate_rps = plan.rate_rps or load.rate_rps
     assert rate_rps is not None  # mode is open
-    process = load.process or "poisson"
-    starts = intended_starts(
-        process, rate_rps=rate_rps, duration_s=plan.duration, cv=load.cv or 1.0, seed=plan.seed
-    )
-    return starts, None
+    return load_starts(load, rate_rps=rate_rps, duration_s=plan.duration, seed=plan.seed), None

@@ -9,6 +9,8 @@ from typing import Any, Self, TypeGuard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from servebench.errors import UsageError
+from servebench.workload.bursts import Bursts
+from servebench.workload.client_mix import ClientMix
 from servebench.workload.lengths import DISTRIBUTIONS
 from servebench.workload.load import Load, load_problems
 from servebench.workload.request_class import RequestClass, SharedPrefix, tool_problems
@@ -19,6 +21,7 @@ from servebench.workload.scenario_problems import (
     read_yaml,
     validation_lines,
 )
+from servebench.workload.shapes import SHAPES, Stage
 
 DEFAULT_MODEL = "grok-4.3"
 _SHIPPED = resources.files("servebench.workload") / "scenarios"
@@ -50,6 +53,10 @@ _KEYS: dict[str, list[str]] = {
     "load": list(Load.model_fields),
     "classes": list(RequestClass.model_fields),
     "shared_prefix": list(SharedPrefix.model_fields),
+    "bursts": list(Bursts.model_fields),
+    "clients": list(ClientMix.model_fields),
+    "stages": list(Stage.model_fields),
+    **{tag: list(shape.model_fields) for tag, shape in SHAPES.items() if tag != "stages"},
     **{tag: list(dist.model_fields) for tag, dist in DISTRIBUTIONS.items()},
 }
 

@@ -10,10 +10,11 @@ from pydantic_core import ErrorDetails
 
 from servebench.errors import UsageError
 from servebench.workload.lengths import DISTRIBUTIONS
+from servebench.workload.shapes import SHAPES
 
 Problem = tuple[str, str]  # place within its mapping ("" = the mapping itself), what is wrong
 
-_DISTRIBUTION_FIELDS = ("input_tokens", "output_tokens", "tokens", "think_time_s")
+_DISTRIBUTION_FIELDS = ("input_tokens", "output_tokens", "tokens", "think_time_s", "cv")
 _BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="),
            "less_than": ("lt", "<"), "less_than_equal": ("le", "<=")}  # fmt: skip
 _KINDS = {
@@ -86,9 +87,19 @@ def _place(loc: tuple[int | str, ...]) -> str:
     for k, part in enumerate(loc):
         if isinstance(part, int):
             place += f"[{part}]"
-        elif not (k and part in DISTRIBUTIONS and loc[k - 1] in _DISTRIBUTION_FIELDS):
+        elif not _is_tag(loc, k):
             place += f".{part}" if place else part
     return place
+
+
+def _is_tag(loc: tuple[int | str, ...], k: int) -> bool:
+    """Whether this part names the kind of a distribution or shape, which the file has no key of."""
+    if not k:
+        return False
+    before = loc[k - 1]
+    return (loc[k] in DISTRIBUTIONS and before in _DISTRIBUTION_FIELDS) or (
+        loc[k] in SHAPES and before == "shape"
+    )
 
 
 def _sentence(detail: ErrorDetails, keys: Mapping[str, Sequence[str]]) -> str:
@@ -102,6 +113,8 @@ def _sentence(detail: ErrorDetails, keys: Mapping[str, Sequence[str]]) -> str:
         return f"must be {sign} {ctx[bound]:g}, got {got}"
     if kind == "literal_error":
         return f"must be one of {ctx['expected']}, got {got}"
+    if kind.startswith("union_tag") and detail["loc"][-1] == "shape":
+        return f"must be a mapping with kind ({', '.join(SHAPES)}), got {got}"
     if kind == "union_tag_invalid":
         near = difflib.get_close_matches(str(ctx["tag"]), DISTRIBUTIONS, 1)
         return f"dist must be one of {', '.join(DISTRIBUTIONS)}, got {ctx['tag']!r}{_hint(near)}"
