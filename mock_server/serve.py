@@ -97,7 +97,7 @@ async def _serve(options: ServeOptions, models: Sequence[Model]) -> None:
 
 
 def _cut(runner: web.AppRunner) -> None:
-    """Ends what has not ended by itself: aiohttp would wait twice as long, and the handlers not hear of it."""
+    """Ends what has not ended by itself: aiohttp would wait twice as long and tell no handler."""
     for connection in runner.server.connections if runner.server is not None else ():
         if connection.transport is not None:
             connection.transport.abort()
