@@ -3,17 +3,19 @@
 The same request to a server with the same seed gives the same tokens, streamed or not.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import log
 from random import Random
+from typing import Any
 
 import orjson
 
 from mock_server.chat_request import ChatRequest, Tool
 from mock_server.choices import REASONING_SIGMA, SECOND_CALL_SHARE
 from mock_server.refusals import invalid_argument
-from mock_server.schema_value import schema_value
+from mock_server.schema_value import SchemaError, schema_value
 from mock_server.tokens import Text, Words, lognormal_tokens, pieces_of, token_count
 from servebench.catalog.tiers import Tier
 
@@ -66,7 +68,7 @@ def decide(chat: ChatRequest, tier: Tier, digest: bytes, *, room_tokens: int) ->
         return Answer(reasoning, tokens, "tool_calls", thoughts, Words(0), calls)
     limit = min(room, chat.max_visible_tokens or tier.default_max_output_tokens)
     if chat.schema is not None:
-        document = orjson.dumps(schema_value(chat.schema, Random(digest))).decode()
+        document = _satisfying(chat.schema, Random(digest), "response_format")
         pieces = pieces_of(document, tier.bytes_per_token)
         tokens = min(limit, len(pieces.pieces))
         return Answer(reasoning, tokens, _finish(tokens, len(pieces.pieces)), thoughts, pieces, ())
@@ -105,7 +107,15 @@ def _tool_calls(chat: ChatRequest, rng: Random, *, twice: bool) -> tuple[ToolCal
         ToolCall(
             id=f"call_{rng.randrange(10**8):08d}",
             name=tool.name,
-            arguments=orjson.dumps(schema_value(tool.parameters, rng)).decode(),
+            arguments=_satisfying(tool.parameters, rng, f"tool {tool.name}"),
         )
         for tool in chosen
     )
+
+
+def _satisfying(schema: Mapping[str, Any], rng: Random, place: str) -> str:
+    """JSON text that satisfies the schema. Raises RefusalError where none can be made."""
+    try:
+        return orjson.dumps(schema_value(schema, rng)).decode()
+    except (SchemaError, orjson.JSONEncodeError) as error:
+        raise invalid_argument(f"{place}: the JSON schema can't be satisfied: {error}.") from None

@@ -6,6 +6,7 @@ and the usual formats, number and integer with bounds and multipleOf, boolean, n
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -39,14 +40,42 @@ _FORMATS: Mapping[str, str] = {
 }
 
 
+class SchemaError(ValueError):
+    """No value is made for this schema: it is malformed, or asks for one beyond any sane size."""
+
+
+@dataclass(slots=True)
+class _Draw:
+    """Where references point, the generator, and how much may still be made."""
+
+    root: Mapping[str, Any]
+    rng: Random
+    room: int = 20_000  # values and characters; an answer of some 5,000 tokens
+
+    def take(self, amount: int) -> None:
+        self.room -= amount
+        if self.room < 0:
+            raise SchemaError("the smallest value that satisfies it is too large")
+
+
 def schema_value(schema: Mapping[str, Any], rng: Random) -> Any:
-    """A JSON value for the schema; {} gives an object with one text member."""
+    """A JSON value for the schema; {} gives an object with one text member. Raises SchemaError."""
     if not schema:
         return {"answer": _words(rng, 4)}
-    return _value(schema, rng, schema, 0)
+    try:
+        return _value(schema, _Draw(schema, rng), 0)
+    except SchemaError:
+        raise
+    except RecursionError:
+        raise SchemaError("it refers to itself without an end") from None
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        # a keyword of the wrong type, of which there are more ways than checks are worth
+        raise SchemaError(f"a keyword has a value of the wrong kind ({error})") from None
 
 
-def _value(schema: Any, rng: Random, root: Mapping[str, Any], depth: int) -> Any:
+def _value(schema: Any, draw: _Draw, depth: int) -> Any:
+    draw.take(1)
+    rng, root = draw.rng, draw.root
     if not isinstance(schema, Mapping):  # true: anything goes
         return _words(rng, 1)
     schema = _resolved(schema, root)
@@ -57,14 +86,14 @@ def _value(schema: Any, rng: Random, root: Mapping[str, Any], depth: int) -> Any
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
             rest = {name: value for name, value in schema.items() if name != key}
-            return _value(_merged([rest, schema[key][0]], root), rng, root, depth + 1)
+            return _value(_merged([rest, schema[key][0]], root), draw, depth + 1)
     kind = _kind(schema)
     if kind == "object":
-        return _object(schema, rng, root, depth)
+        return _object(schema, draw, depth)
     if kind == "array":
-        return _array(schema, rng, root, depth)
+        return _array(schema, draw, depth)
     if kind == "string":
-        return _string(schema, rng)
+        return _string(schema, draw)
     if kind in ("number", "integer"):
         return _number(schema, rng, whole=kind == "integer")
     return rng.random() < 0.5 if kind == "boolean" else None
@@ -120,18 +149,20 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return next((name for name, keys in hints.items() if any(key in schema for key in keys)), "string")
 
 
-def _object(schema: Mapping[str, Any], rng: Random, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], draw: _Draw, depth: int) -> dict[str, Any]:
     required = list(schema.get("required", ()))
     properties = schema.get("properties", {})
     names = [name for name in properties if name in required or depth < _MAX_DEPTH]
     names += [name for name in required if name not in properties]
-    return {name: _value(properties.get(name, True), rng, root, depth + 1) for name in names}
+    return {name: _value(properties.get(name, True), draw, depth + 1) for name in names}
 
 
-def _array(schema: Mapping[str, Any], rng: Random, root: Mapping[str, Any], depth: int) -> list[Any]:
+def _array(schema: Mapping[str, Any], draw: _Draw, depth: int) -> list[Any]:
     low = int(schema.get("minItems", 0))
     high = int(schema.get("maxItems", low + 2))
     wanted = max(low, min(high, 2 if depth < _MAX_DEPTH else low))
+    if wanted > draw.room:
+        draw.take(wanted)
     prefix = schema.get("prefixItems", [])
     items = schema.get("items", True)
     values: list[Any] = []
@@ -139,20 +170,21 @@ def _array(schema: Mapping[str, Any], rng: Random, root: Mapping[str, Any], dept
         if len(values) == wanted:
             break
         here = prefix[len(values)] if len(values) < len(prefix) else items
-        value = _value(here, rng, root, depth + 1)
+        value = _value(here, draw, depth + 1)
         if schema.get("uniqueItems") and value in values and attempt < 20 * wanted:
             continue
         values.append(value)
     return values
 
 
-def _string(schema: Mapping[str, Any], rng: Random) -> str:
+def _string(schema: Mapping[str, Any], draw: _Draw) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     low = int(schema.get("minLength", 0))
-    text = _words(rng, rng.randint(1, 3))
+    draw.take(low)
+    text = _words(draw.rng, draw.rng.randint(1, 3))
     while len(text) < low:
-        text += " " + _words(rng, 1)
+        text += " " + _words(draw.rng, 1)
     return text[: max(low, int(schema.get("maxLength", len(text))))]
 
 
