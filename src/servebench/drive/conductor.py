@@ -62,6 +62,7 @@ class Conductor:
                     "model": self.workload.model,
                     "target": self.settings.target_kind,
                 },
+                info={"seed": str(self.settings.plan.seed), "price_date": self.settings.price_date or ""},
             )
             self.say(f"metrics: http://127.0.0.1:{self._collector.port}/metrics")
         self._write_manifest()
@@ -94,6 +95,8 @@ class Conductor:
                         "offered_rate_rps": self._offered_rate_rps(elapsed_s),
                         "client_cpu_ratio": float(report["cpu_ratio"]),
                     },
+                    "phase": self._phase(elapsed_s),
+                    "loop_stalls_s": report["loop_stalls_s"],
                 }
             )
 
@@ -133,10 +136,13 @@ class Conductor:
             sys.stderr.write("\n")
         self._write_manifest()
         self.finished = finish_run(self.settings, self._facts())
-        if self._collector is not None:
-            self._collector.finish(2.0)
-            self._collector = None
         return self.finished
+
+    def close(self) -> None:
+        """End the metrics endpoint, after two more scrapes if anyone scrapes. Once."""
+        collector, self._collector = self._collector, None
+        if collector is not None:
+            collector.finish()
 
     def _facts(self) -> RunFacts:
         return RunFacts(
@@ -157,6 +163,11 @@ class Conductor:
 
     def _write_manifest(self) -> None:
         write_manifest(self.run_dir, self._facts().manifest(self.settings))
+
+    def _phase(self, elapsed_s: float) -> str:
+        if elapsed_s < self.workload.warmup_s:
+            return "warmup"
+        return "steady" if elapsed_s < self.workload.duration_s and self.stopped_s is None else "drain"
 
     def _offered_rate_rps(self, elapsed_s: float) -> float:
         if (

@@ -59,6 +59,7 @@ class RunFacts:
             "target": {"kind": settings.target_kind, "url": settings.target_url},
             "command": list(settings.command),
             "seed": plan.seed,
+            "price_date": settings.price_date,
             "mode": self.mode,
             "rate_rps": plan.rate_rps,
             "users": plan.users,

@@ -123,6 +123,8 @@ def on_test_stopping(environment: Any, **_: Any) -> None:
         Reporter(environment, rig.session).report()
         conductor.finals[0] = rig.session.final()
     finished = conductor.finish()
+    if environment.web_ui is not None:
+        gevent.spawn(conductor.close)  # the page stays up, and so may the next test
     if conductor.settings.own_exit_codes:
         environment.process_exit_code = finished.exit_code
 
@@ -131,3 +133,5 @@ def on_quit(exit_code: int, **_: Any) -> None:
     """Last of all, below Locust's own tables."""
     if rig.conductor is not None and rig.conductor.finished is not None:
         rig.conductor.finished.show()
+        sys.stdout.flush()
+        rig.conductor.close()

@@ -81,6 +81,14 @@ def build_plan(
         ) from None
 
 
+def price_date(model: str) -> str | None:
+    """The day from which the model's price sheet holds; None for a model without one."""
+    try:
+        return load_catalog().price(model).as_of
+    except UsageError:
+        return None
+
+
 def free_run_dir(scenario: str, seed: int) -> Path:
     """The default run directory; two runs in one second get two."""
     first = path = default_run_dir(datetime.now(UTC), scenario, seed)
@@ -118,6 +126,7 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
         ),
         target_url=url,
         target_kind="xai" if is_xai(url) else "other",
+        price_date=price_date(options.model or scenario.model),
         run_dir=str(run_dir),
         run_id=run_dir.name,
         slo=tuple(options.slo),

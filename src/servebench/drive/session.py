@@ -19,6 +19,7 @@ from servebench.drive.billing import Biller
 from servebench.drive.in_flight import InFlight
 from servebench.drive.pacer import Pacer
 from servebench.drive.settings import RunSettings
+from servebench.drive.stalls import Stalls
 from servebench.drive.targets import api_key
 from servebench.errors import OperationError
 from servebench.meter import Outcome, RequestRecord
@@ -64,6 +65,7 @@ class LoadSession:
         self.live = LiveStats(wanted.slos, wanted.goodput)
         self.disk_error: str | None = None
         self.records = 0
+        self.stalls = Stalls()
         self._on_record, self._on_idle = on_record, on_idle
         self._writer = PartWriter(Path(settings.run_dir), shard)
         self._biller = Biller(self.workload.model)
@@ -160,6 +162,7 @@ class LoadSession:
         if self._pacer is not None:
             self._record_unsent(self._pacer.position, stopped_ns)
         self.loop.close()
+        self.stalls.close()
         self._writer.close()
 
     def hurry(self) -> None:

@@ -19,6 +19,7 @@ class RunSettings(BaseModel):
     plan: WorkloadPlan
     target_url: str
     target_kind: Literal["mock", "xai", "other"]
+    price_date: str | None = None  # of the price sheet that computes the bill
     run_dir: str
     run_id: str
     slo: tuple[str, ...] = ()

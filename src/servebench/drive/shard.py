@@ -67,6 +67,7 @@ class Reporter:
             "in_flight": self._session.loop.in_flight,
             "users": self._environment.runner.user_count,
             "cpu_ratio": used,
+            "loop_stalls_s": self._session.stalls.take(),
         }
         if isinstance(self._environment.runner, WorkerRunner):
             self._environment.runner.send_message("servebench_live", report)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from servebench.drive import launch, targets
-from servebench.drive.options import build_plan, free_run_dir
+from servebench.drive.options import build_plan, free_run_dir, price_date
 from servebench.drive.settings import RunSettings
 from servebench.errors import UsageError
 from servebench.results.redaction import redact_command
@@ -72,6 +72,7 @@ def start(request: RunRequest, *, spawn: bool) -> int:
             plan=plan,
             target_url=url,
             target_kind=kind,
+            price_date=price_date(model),
             run_dir=str(run_dir),
             run_id=run_dir.name,
             slo=request.slo,
