@@ -1,8 +1,9 @@
 """A value that satisfies a JSON schema, deterministic for a given generator state.
 
-Knows: $ref to local definitions, enum, const, anyOf/oneOf (first), allOf (merged), type lists, object with
-properties and required, array with items/prefixItems and minItems/maxItems, string with minLength/maxLength
-and the usual formats, number and integer with bounds and multipleOf, boolean, null. Not followed: pattern.
+Knows: $ref to local definitions, enum, const, anyOf/oneOf (the first; the last once deep), allOf (merged),
+type lists, object with properties and required, array with items/prefixItems and minItems/maxItems, string
+with minLength/maxLength and the usual formats, number and integer with bounds and multipleOf, boolean, null.
+Not followed: pattern.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-_MAX_DEPTH = 6  # below it only what is required is filled in
+_MAX_DEPTH = 6
 _WORDS = (
     "north",
     "paper",
@@ -52,6 +53,10 @@ class _Draw:
     rng: Random
     room: int = 20_000  # values and characters; an answer of some 5,000 tokens
 
+    def is_generous(self, depth: int) -> bool:
+        """Whether what is not required is made as well: not once deep, nor once much has been made."""
+        return depth < _MAX_DEPTH and self.room > 19_000
+
     def take(self, amount: int) -> None:
         self.room -= amount
         if self.room < 0:
@@ -86,7 +91,8 @@ def _value(schema: Any, draw: _Draw, depth: int) -> Any:
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
             rest = {name: value for name, value in schema.items() if name != key}
-            return _value(_merged([rest, schema[key][0]], root), draw, depth + 1)
+            option = schema[key][0 if draw.is_generous(depth) else -1]  # a tree ends by its other branch
+            return _value(_merged([rest, option], root), draw, depth + 1)
     kind = _kind(schema)
     if kind == "object":
         return _object(schema, draw, depth)
@@ -152,7 +158,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def _object(schema: Mapping[str, Any], draw: _Draw, depth: int) -> dict[str, Any]:
     required = list(schema.get("required", ()))
     properties = schema.get("properties", {})
-    names = [name for name in properties if name in required or depth < _MAX_DEPTH]
+    names = [name for name in properties if name in required or draw.is_generous(depth)]
     names += [name for name in required if name not in properties]
     return {name: _value(properties.get(name, True), draw, depth + 1) for name in names}
 
@@ -160,7 +166,7 @@ def _object(schema: Mapping[str, Any], draw: _Draw, depth: int) -> dict[str, Any
 def _array(schema: Mapping[str, Any], draw: _Draw, depth: int) -> list[Any]:
     low = int(schema.get("minItems", 0))
     high = int(schema.get("maxItems", low + 2))
-    wanted = max(low, min(high, 2 if depth < _MAX_DEPTH else low))
+    wanted = max(low, min(high, 2 if draw.is_generous(depth) else low))
     if wanted > draw.room:
         draw.take(wanted)
     prefix = schema.get("prefixItems", [])

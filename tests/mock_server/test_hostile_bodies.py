@@ -150,3 +150,10 @@ def test_a_schema_that_no_value_of_sane_size_satisfies_is_refused(schema: Any) -
 )
 def test_a_schema_that_refers_to_itself_ends(schema: Any) -> None:
     settle(chat_body(response_format={"type": "json_schema", "json_schema": {"schema": schema}}))
+
+
+def test_a_schema_that_could_grow_without_end_gets_a_value() -> None:
+    wide = {"type": "object", "properties": {f"p{i}": {"$ref": "#"} for i in range(30)}}
+    node = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}}
+    for schema in (wide, {**node, "required": ["next"]}):
+        assert settle(chat_body(response_format={"type": "json_schema", "json_schema": {"schema": schema}}))
