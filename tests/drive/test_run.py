@@ -178,9 +178,9 @@ def test_a_killed_worker_leaves_its_records_and_an_invalid_run(tmp_path: Path) -
         [*SERVEBENCH, "run", QUICK, "--duration", "8", "--processes", "2", "--json", "--out", "r"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    written = tmp_path / "r" / "parts" / "requests.1.jsonl"
+    parts = [tmp_path / "r" / "parts" / f"requests.{shard}.jsonl" for shard in (0, 1)]
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and not (written.exists() and written.stat().st_size):
+    while time.monotonic() < deadline and not all(path.exists() and path.stat().st_size for path in parts):
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     workers = [int(pid) for pid in children if b"locust" in Path(f"/proc/{pid}/cmdline").read_bytes()]
