@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_JUMP_S = 1e-9  # a change within a nanosecond is a jump: arrivals are whole nanoseconds
+
 
 @dataclass(frozen=True, slots=True)
 class RateCurve:
@@ -61,7 +63,7 @@ class RateCurve:
         last = len(areas) - 1
         width = np.append(np.diff(self.time_s), 0.0)[k]
         rise = np.append(np.diff(self.factor), 0.0)[k]
-        slope = np.divide(rise, width, out=np.zeros_like(width), where=(k < last) & (width > 0))
+        slope = np.divide(rise, width, out=np.zeros_like(width), where=(k < last) & (width > _JUMP_S))
         start, rest = self.factor[k], area_s - areas[k]
         # the root of start * x + slope / 2 * x^2 = rest, in the form that keeps its digits at small slopes
         root = np.sqrt(np.maximum(start * start + 2 * slope * rest, 0.0))
