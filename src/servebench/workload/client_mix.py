@@ -1,5 +1,6 @@
-"""ClientMix: traffic as the sum of clients, of which a few big ones carry the burst (ServeGen, Xiang et al.,
-NSDI 2026: the ten largest clients send 63-93 % of the requests; CV of a client's gaps: median 1.2, p90 6.2).
+"""ClientMix: traffic as the sum of clients, of which a few big ones carry the burst (ServeGen, arXiv
+2505.09999: in the five categories whose clients are published the ten largest send 40-83 % of the requests;
+CV of a client's gaps: median 1.2, p90 6.2).
 
 Client k of n sends the share k^-z / sum of j^-z, z solved so that the first `top` send top_share; each is a
 Gamma renewal process with a CV of its own. Independent bursts of many small clients even out, one big
@@ -31,7 +32,7 @@ class ClientMix(BaseModel):
 
     count: int = Field(gt=0, le=100_000)
     top: int = Field(default=10, gt=0)
-    top_share: float = Field(default=0.8, gt=0, lt=1)
+    top_share: float = Field(default=0.65, gt=0, lt=1)
     cv: Distribution = Field(default_factory=_served_gaps)
 
     @model_validator(mode="after")

@@ -41,7 +41,9 @@ class SpecColumns:
 
 
 class SpecDraw:
-    """Draws columns. lengths: (input, output) vectors of a trace in place of the classes' distributions."""
+    """Draws columns. lengths: (input, output) vectors of a trace in place of the classes' distributions;
+    own_prefixes False: the trace says what prompts share, and the classes' shared prefixes stay out.
+    """
 
     def __init__(
         self,
@@ -52,11 +54,13 @@ class SpecDraw:
         bytes_per_token: float,
         context_length_tokens: int,
         lengths: tuple[Ints, Ints] | None = None,
+        own_prefixes: bool = True,
     ) -> None:
         self._classes = classes
         self._seed = seed
         self._context_tokens = context_length_tokens
         self._lengths = lengths
+        self._own_prefixes = own_prefixes
         weights = np.array([cls.weight for cls in classes], dtype=np.float64)
         self._edges = np.cumsum(weights) / weights.sum()
         self._variants = [self._variant_tokens(cls, bytes_per_token) for cls in classes]
@@ -90,7 +94,7 @@ class SpecDraw:
             at = np.flatnonzero(choice == k)
             prompt[at] = cls.input_tokens.tokens(u_in[at])
             output[at] = -1 if cls.output_tokens is None else cls.output_tokens.tokens(u_out[at])
-            if cls.shared_prefix is not None:
+            if cls.shared_prefix is not None and self._own_prefixes:
                 variants = self._variants[k]
                 drawn = np.floor(u_variant[at] * len(variants)).astype(np.int64)
                 prefix[at] = np.where(u_share[at] < cls.shared_prefix.share, drawn, -1)

@@ -47,6 +47,9 @@ class BodyEncoder:
         size = bytes_for(spec.prompt_tokens - self._preamble_tokens, bytes_per_token=ratio)
         size -= self._tools_bytes[spec.class_name]
         parts = [self._head]
+        if spec.block_ids:
+            parts += [b'{"role":"user","content":"', *self._blocks(spec, size), b'"}]', _STREAM]
+            return self._closed(spec, parts)
         if spec.prefix_key:
             prefix_size = bytes_for(spec.prefix_tokens, bytes_per_token=ratio)
             size -= prefix_size
@@ -56,6 +59,28 @@ class BodyEncoder:
                 b'"},',
             ]
         parts += [b'{"role":"user","content":"', self._corpus.unique(spec.id, size), b'"}]', _STREAM]
+        return self._closed(spec, parts)
+
+    def _blocks(self, spec: RequestSpec, size: int) -> list[bytes]:
+        """Text of exactly size bytes whose block i ends where token (i + 1) * block_tokens of the bill does.
+
+        The hidden preamble and the tools stand before it and take their part of the first blocks. What the
+        ids don't reach, because the prompt was raised, is the request's own.
+        """
+        texts, start = [], 0
+        before = self._tools_bytes[spec.class_name]
+        for i, block_id in enumerate(spec.block_ids, 1):
+            end = int((i * spec.block_tokens - self._preamble_tokens) * self._bytes_per_token) - before
+            end = min(max(end, start), size)
+            if end > start:
+                texts.append(self._corpus.block(block_id, end - start))
+                start = end
+        if start < size:
+            # negative: no trace has this id
+            texts.append(self._corpus.block(-1 - spec.id, size - start))
+        return texts
+
+    def _closed(self, spec: RequestSpec, parts: list[bytes]) -> bytes:
         if spec.output_tokens is not None:
             parts.append(b',"max_completion_tokens":%d' % spec.output_tokens)
         parts.append(self._tails[spec.class_name])

@@ -9,11 +9,11 @@ workload.spec(id), workload.body(id)      # the same everywhere
 import hashlib
 from collections import OrderedDict
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from servebench.errors import UsageError
 from servebench.workload.columns import SpecColumns, SpecDraw
@@ -22,32 +22,16 @@ from servebench.workload.encode import BodyEncoder
 from servebench.workload.scenario import Scenario
 from servebench.workload.schedule import load_starts
 from servebench.workload.spec import RequestSpec
+from servebench.workload.trace_arrays import TraceArrays
+from servebench.workload.trace_blocks import TraceBlocks
+
+__all__ = ["TraceArrays", "Workload", "WorkloadPlan"]
 
 WARMUP_SHARE = 0.1
 WARMUP_FROM_S = 60.0  # shorter runs and traces have no warm-up unless it is asked for
 _BLOCK = 512  # ids that a closed loop draws at once
 _BLOCKS_KEPT = 8
 _HASHED_IDS = 4096  # of a closed loop, whose ids have no end
-
-
-class TraceArrays(BaseModel):
-    """A trace inside a plan: starts (ns since the start of the run, sorted) and lengths, row k of request
-    k.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    arrival_ns: tuple[int, ...]
-    input_tokens: tuple[int, ...]
-    output_tokens: tuple[int, ...]
-    duration_s: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _even(self) -> Self:
-        if not len(self.arrival_ns) == len(self.input_tokens) == len(self.output_tokens):
-            raise ValueError("arrival_ns, input_tokens and output_tokens must have one entry a request")
-        return self
 
 
 class WorkloadPlan(BaseModel):
@@ -127,7 +111,7 @@ class Workload:
         self.warmup_s = plan.warmup
         self.model = plan.model or scenario.model
         self.classes = scenario.classes
-        self.intended_ns, lengths = _arrivals(plan)
+        self.intended_ns, lengths, self._trace_blocks = _arrivals(plan)
         self.users = (plan.users or scenario.load.users) if self.mode == "closed" else None
         self._draw = SpecDraw(
             scenario.classes,
@@ -136,6 +120,7 @@ class Workload:
             bytes_per_token=plan.bytes_per_token,
             context_length_tokens=plan.context_length_tokens,
             lengths=lengths,
+            own_prefixes=self._trace_blocks is None,
         )
         self._whole = self._draw.columns(0, len(self.intended_ns)) if self.mode == "open" else None
         self._blocks: OrderedDict[int, SpecColumns] = OrderedDict()
@@ -176,6 +161,8 @@ class Workload:
             tool_choice=cls.tool_choice,
             prefix_key="" if prefix < 0 else f"{cls.name}/{prefix}",
             prefix_tokens=int(columns.prefix_tokens[row]),
+            block_ids=() if self._trace_blocks is None else self._trace_blocks.of(id),
+            block_tokens=0 if self._trace_blocks is None else self._trace_blocks.block_tokens,
         )
 
     def body(self, id: int) -> bytes:
@@ -224,6 +211,8 @@ class Workload:
             columns.prefix_tokens,
         ):
             digest.update(np.ascontiguousarray(vector, dtype="<i8").tobytes())
+        if self._trace_blocks is not None:
+            digest.update(self._trace_blocks.ids.astype("<i8").tobytes())
         if self.mode == "closed":
             think = [self.think_time_s(id) for id in range(64)]
             digest.update(f"{self.users}/{think}".encode())
@@ -247,16 +236,14 @@ class Workload:
 
 def _arrivals(
     plan: WorkloadPlan,
-) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]] | None]:
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]] | None, TraceBlocks | None]:
+    """Starts; and of a trace the (input, output) tokens and the blocks of its prompts."""
     load = plan.scenario.load
     if plan.trace is not None:
-        starts = np.array(plan.trace.arrival_ns, dtype=np.int64)
-        kept = starts < round(plan.duration * 1e9)
-        lengths = (plan.trace.input_tokens, plan.trace.output_tokens)
-        inputs, outputs = (np.array(vector, dtype=np.int64)[kept] for vector in lengths)
-        return starts[kept], (inputs, outputs)
+        return plan.trace.until(plan.duration)
     if plan.mode == "closed":
-        return np.empty(0, dtype=np.int64), None
+        return np.empty(0, dtype=np.int64), None, None
     rate_rps = plan.rate_rps or load.rate_rps
     assert rate_rps is not None  # mode is open
-    return load_starts(load, rate_rps=rate_rps, duration_s=plan.duration, seed=plan.seed), None
+    starts = load_starts(load, rate_rps=rate_rps, duration_s=plan.duration, seed=plan.seed)
+    return starts, None, None

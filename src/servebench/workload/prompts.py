@@ -98,6 +98,14 @@ class Corpus:
         digest = blake2b(prefix_key.encode(), digest_size=5).digest()
         return self._marked(digest.hex(), size, offset=int.from_bytes(digest, "little"))
 
+    def block(self, block_id: int, size: int) -> bytes:
+        """The start of the text of one block of a trace: a function of (seed, id), of any size."""
+        digest = blake2b(b"%d" % block_id, digest_size=5).digest()
+        start = f"{self._seed_mark}={digest.hex()} ".encode("ascii")
+        if size <= len(start):
+            return start[len(start) - size :]  # the digest tells blocks apart, the seed doesn't
+        return start + self.text(size - len(start), int.from_bytes(digest, "little"))
+
     def _marked(self, mark: str, size: int, offset: int) -> bytes:
         if size < MARK_BYTES:
             raise UsageError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class RequestSpec:
     """One request to come. prompt_tokens is the target that the mock bills (preamble included).
 
+    block_ids: of a trace's prompt, the blocks of block_tokens it is made of; equal ids are equal text.
     output_tokens None: the request sets no limit. prefix_key names the shared start of the prompt ("" = none)
     and prefix_tokens its length; the rest of the prompt is unique to (seed, id).
     """
@@ -23,3 +24,5 @@ class RequestSpec:
     tool_choice: str | None
     prefix_key: str
     prefix_tokens: int
+    block_ids: tuple[int, ...] = ()
+    block_tokens: int = 0

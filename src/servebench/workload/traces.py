@@ -1,18 +1,9 @@
-"""Traces: what a real service was asked, and when. Files of two forms become one value, selected and scaled.
-
-Azure LLM inference traces (github.com/Azure/AzurePublicDataset, CC-BY-4.0; Patel et al., ISCA 2024): CSV
-with the columns TIMESTAMP (to 100 ns), ContextTokens, GeneratedTokens. Plain JSONL: {"timestamp_s": 0.25,
-"input_tokens": 374, "output_tokens": 44} a line. The lengths are another model's tokens; they are replayed
-as counts.
+"""Traces: what a real service was asked, and when. Files of several forms (trace_rows.py) become one value,
+selected and scaled. The lengths are another model's tokens; they are replayed as counts.
 """
 
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +11,20 @@ from numpy.typing import NDArray
 from servebench.errors import UsageError
 from servebench.workload.draws import uniforms
 from servebench.workload.plan import TraceArrays
+from servebench.workload.servegen import parse_clients
+from servebench.workload.trace_blocks import TraceBlocks
+from servebench.workload.trace_rows import BLOCK_TOKENS, COARSE, Row, read_rows
 
 Ints = NDArray[np.int64]
 
 _NS = 1_000_000_000
 _ERRORS_SHOWN = 20
-_MAX_TOKENS = 2**31 - 1
-_AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
-_JSONL_KEYS = ("timestamp_s", "input_tokens", "output_tokens")
-_STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
-
-Row = tuple[int, int, int]  # ns since any origin, input tokens, output tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Requests in the order of their starts: int64 vectors of equal length, arrival_ns since the trace's
-    start.
+    start. skipped: rows of the file that were left out, because they failed there.
     """
 
     name: str
@@ -44,6 +32,8 @@ class Trace:
     input_tokens: Ints
     output_tokens: Ints
     duration_s: float
+    blocks: TraceBlocks | None = None
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.arrival_ns)
@@ -74,15 +64,15 @@ class Trace:
         """The trace at `factor` times its rate, its burstiness kept as far as can be.
 
         Below 1 each request stays with probability factor (thinning). Above 1 copies are laid over it, each
-        shifted by a random time around the whole trace: copies in step would arrive in pairs. 1 changes
-        nothing.
+        shifted by a random time around the whole trace: copies in step would arrive in pairs. A copy's blocks
+        are its own, so that the share of shared tokens stays. 1 changes nothing.
         """
         if not 0 < factor < float("inf"):
             raise UsageError(f"a trace's rate factor must be a number > 0, got {factor:g}")
         if factor == 1:
             return self
         whole = int(factor)
-        rows, times = [], []
+        rows, times, copies = [], [], []
         span_ns = round(self.duration_s * _NS)
         for copy in range(whole + 1):
             keep = factor - whole if copy == whole else 1.0
@@ -90,11 +80,12 @@ class Trace:
             shift_ns = int(uniforms(seed, "trace_shift", copy, 1)[0] * span_ns) if copy else 0
             rows.append(row)
             times.append((self.arrival_ns[row] + shift_ns) % span_ns)
+            copies.append(np.full(len(row), copy, dtype=np.int64))
         row, time = np.concatenate(rows), np.concatenate(times)
         if not len(row):
             raise UsageError(f"trace {self.name} at {factor:g} times its rate has no request left")
         order = np.argsort(time, kind="stable")
-        return self._rows(row[order], time[order], self.duration_s)
+        return self._rows(row[order], time[order], self.duration_s, np.concatenate(copies)[order])
 
     def arrays(self) -> TraceArrays:
         """The trace as a plan carries it to the workers."""
@@ -104,32 +95,56 @@ class Trace:
             input_tokens=tuple(self.input_tokens.tolist()),
             output_tokens=tuple(self.output_tokens.tolist()),
             duration_s=self.duration_s,
+            block_tokens=None if self.blocks is None else self.blocks.block_tokens,
+            block_ids=None if self.blocks is None else self.blocks.packed(),
         )
 
-    def _rows(self, rows: Ints, arrival_ns: Ints, duration_s: float) -> "Trace":
-        return Trace(self.name, arrival_ns, self.input_tokens[rows], self.output_tokens[rows], duration_s)
+    def _rows(self, rows: Ints, arrival_ns: Ints, duration_s: float, copies: Ints | None = None) -> "Trace":
+        blocks = None if self.blocks is None else self.blocks.rows(rows, copies=copies)
+        return Trace(
+            self.name, arrival_ns, self.input_tokens[rows], self.output_tokens[rows], duration_s, blocks
+        )
 
 
-def load_trace(path: str | Path) -> Trace:
-    """A trace file, CSV or JSONL by its first line. UsageError with the first 20 problems and their lines."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse_trace(text, name=path.name)
+def read_trace(
+    path: str | Path,
+    *,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    rate_scale: float = 1.0,
+    seed: int = 0,
+) -> Trace:
+    """What a run replays of a file, in one step: a trace, or client profiles as FILE.json#CATEGORY.
+
+    Client profiles (servegen.py) are drawn for the seconds that are wanted: their whole would not fit.
+    """
+    file, _, category = str(path).partition("#")
+    if category or file.endswith(".json"):
+        clients = parse_clients(_text(Path(file)), name=Path(file).name, category=category)
+        drawn = clients.draw(start_s=start_s, duration_s=duration_s, rate_scale=rate_scale, seed=seed)
+        return Trace(clients.name, *drawn)
+    rows = load_trace(file, seed=seed).select(start_s=start_s, duration_s=duration_s)
+    return rows.scale(rate_scale, seed=seed)
 
 
-def parse_trace(text: str, *, name: str) -> Trace:
+def load_trace(path: str | Path, *, seed: int = 0) -> Trace:
+    """A trace file, its form told by its first line. UsageError with the first 20 problems and their lines.
+
+    seed: of the spreading of arrivals that were recorded in bins.
+    """
+    return parse_trace(_text(Path(path)), name=Path(path).name, seed=seed)
+
+
+def parse_trace(text: str, *, name: str, seed: int = 0) -> Trace:
     """A trace from the text of a file. Rows out of order are sorted; time 0 is the first request."""
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
     rows: list[Row] = []
     problems: list[str] = []
-    for number, row in _jsonl(lines) if first.lstrip().startswith("{") else _csv(lines, name):
-        if isinstance(row, str):
+    skipped = 0
+    form, read = read_rows(text, name)
+    for number, row in read:
+        if row is None:
+            skipped += 1
+        elif isinstance(row, str):
             problems.append(f"{name}, line {number}: {row}")
         else:
             rows.append(row)
@@ -138,98 +153,57 @@ def parse_trace(text: str, *, name: str) -> Trace:
         raise UsageError(*problems[:_ERRORS_SHOWN], *([f"{name}: and {more} more"] if more > 0 else []))
     if not rows:
         raise UsageError(f"{name}: holds no request")
-    table = np.array(rows, dtype=np.int64)
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    arrival_ns = table[:, 0] - table[0, 0]
+    rows.sort(key=lambda row: row.time_ns)
+    times = np.array([row.time_ns for row in rows], dtype=np.int64)
+    arrival_ns = times - times[0]
+    if form in COARSE:
+        arrival_ns = spread(arrival_ns, seed=seed)
+    inputs = np.array([row.input_tokens for row in rows], dtype=np.int64)
+    blocks = None
+    if form in BLOCK_TOKENS:
+        ids = [row.block_ids or [] for row in rows]
+        blocks = TraceBlocks.numbered(ids, block_tokens=BLOCK_TOKENS[form], input_tokens=inputs)
     # one mean gap past the last start, so that the rate of the whole is its count over its duration
     gap_ns = int(arrival_ns[-1]) // (len(rows) - 1) if len(rows) > 1 else 0
-    duration_s = (int(arrival_ns[-1]) + max(gap_ns, 1)) / _NS
-    return Trace(name, arrival_ns, table[:, 1].copy(), table[:, 2].copy(), duration_s)
-
-
-def _csv(lines: list[str], name: str) -> Iterator[tuple[int, Row | str]]:
-    header = [column.strip() for column in lines[0].split(",")] if lines else []
-    missing = [column for column in _AZURE_COLUMNS if column not in header]
-    if missing:
-        raise UsageError(
-            f"{name}, line 1: must be the columns {','.join(_AZURE_COLUMNS)} or a JSON object with "
-            f"{', '.join(_JSONL_KEYS)}; {', '.join(missing)} is missing"
-        )
-    places = [header.index(column) for column in _AZURE_COLUMNS]
-    days: dict[str, int] = {}
-    for number, line in enumerate(lines[1:], 2):
-        if not line.strip():
-            continue
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) != len(header):
-            yield number, f"has {len(cells)} columns where the header has {len(header)}"
-            continue
-        stamp, context, generated = (cells[place] for place in places)
-        try:
-            yield (
-                number,
-                (
-                    _stamp_ns(stamp, days),
-                    _tokens(context, "ContextTokens"),
-                    _tokens(generated, "GeneratedTokens"),
-                ),
-            )
-        except ValueError as error:
-            yield number, str(error)
-
-
-def _jsonl(lines: list[str]) -> Iterator[tuple[int, Row | str]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, f"not JSON: {error}"
-            continue
-        missing = [key for key in _JSONL_KEYS if not isinstance(row, dict) or key not in row]
-        if missing:
-            yield number, f"{', '.join(missing)} is missing"
-            continue
-        try:
-            stamp, context, generated = (row[key] for key in _JSONL_KEYS)
-            yield (
-                number,
-                (_seconds_ns(stamp), _tokens(context, "input_tokens"), _tokens(generated, "output_tokens")),
-            )
-        except ValueError as error:
-            yield number, str(error)
-
-
-def _stamp_ns(text: str, days: dict[str, int]) -> int:
-    """Exact ns of a timestamp (datetime keeps only microseconds). days remembers dates, which repeat."""
-    match = _STAMP.fullmatch(text)
-    if match is None:
-        raise ValueError(f"TIMESTAMP must look like 2023-11-16 18:15:46.6805900, got {text!r}")
-    day, clock, fraction, zone = match.groups()
-    zone = "+00:00" if zone in (None, "Z") else zone
-    if day + zone not in days:
-        days[day + zone] = round(datetime.fromisoformat(f"{day}T00:00:00{zone}").astimezone(UTC).timestamp())
-    hours, minutes, seconds = (int(part) for part in clock.split(":"))
-    if hours > 23 or minutes > 59 or seconds > 60:
-        raise ValueError(f"TIMESTAMP has no such time of day: {text!r}")
-    return (days[day + zone] + hours * 3600 + minutes * 60 + seconds) * _NS + int(
-        (fraction or "0").ljust(9, "0")
+    return Trace(
+        name=name,
+        arrival_ns=arrival_ns,
+        input_tokens=inputs,
+        output_tokens=np.array([row.output_tokens for row in rows], dtype=np.int64),
+        duration_s=(int(arrival_ns[-1]) + max(gap_ns, 1)) / _NS,
+        blocks=blocks,
+        skipped=skipped,
     )
 
 
-def _seconds_ns(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        raise ValueError(f"timestamp_s must be a number of seconds, got {value!r}")
-    return round(value * _NS)
+def spread(arrival_ns: Ints, *, seed: int) -> Ints:
+    """Arrivals recorded in bins, evenly at random inside their bins; others as they are. Order is kept.
+
+    Mooncake's conversations stand at every third second, ten at a time: replayed so, each bin would be a
+    burst that never was. A bin is as wide as the median distance of two, where rows outnumber their times
+    two to one; a second, where all times are whole seconds and some occur twice.
+    """
+    times, counts = np.unique(arrival_ns, return_counts=True)
+    gaps_ns = np.diff(times)
+    if len(times) < 2 or counts.max() == 1:
+        return arrival_ns
+    if len(arrival_ns) >= 2 * len(times):
+        width_ns = int(np.median(gaps_ns))
+    elif not np.any(times % _NS):
+        width_ns = _NS
+    else:
+        return arrival_ns
+    widths = np.repeat(np.minimum(np.append(gaps_ns, width_ns), width_ns), counts)
+    inside = (uniforms(seed, "trace_spread", 0, len(arrival_ns)) * widths).astype(np.int64)
+    spread_ns: Ints = arrival_ns + inside
+    spread_ns.sort()  # bins don't overlap: rows stay in their bins, in their order
+    return spread_ns
 
 
-def _tokens(value: Any, column: str) -> int:
-    """A count of at least 1: a request without a token cannot be sent."""
-    if isinstance(value, str):
-        if not value.isascii() or not value.isdigit():
-            raise ValueError(f"{column} must be a whole number >= 1, got {value!r}")
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_TOKENS:
-        raise ValueError(f"{column} must be a whole number >= 1, got {value!r}")
-    return value
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
