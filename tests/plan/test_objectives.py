@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from servebench.errors import UsageError
 from servebench.plan.objectives import (
     Check,
-    Verdict,
     check,
     gate,
     judged,
@@ -17,6 +16,7 @@ from servebench.plan.objectives import (
     samples_needed,
 )
 from servebench.plan.simulation import SimulationResult
+from servebench.results.gate import Verdict
 from servebench.results.slo import parse_slo, parse_slos
 
 

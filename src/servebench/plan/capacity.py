@@ -20,7 +20,6 @@ from servebench.engine.step_time import StepTimeModel
 from servebench.plan.objectives import (
     WARMUP_SHARE,
     Check,
-    Verdict,
     check,
     judged,
     nearest_rank,
@@ -30,6 +29,7 @@ from servebench.plan.objectives import (
 from servebench.plan.search import Found, fewest_passing, highest_passing
 from servebench.plan.simulation import SimulationResult, simulate
 from servebench.plan.traffic import Demand
+from servebench.results.gate import Verdict
 from servebench.results.slo import Slo
 from servebench.workload.scenario import Scenario
 

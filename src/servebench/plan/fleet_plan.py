@@ -20,7 +20,8 @@ from servebench.plan.capacity import (
     latency_summary,
     replicas_for,
 )
-from servebench.plan.objectives import Check, Verdict
+from servebench.plan.objectives import Check
+from servebench.results.gate import Verdict
 
 HOURS_PER_MONTH = 730
 _MORE_REPLICAS = 8  # attempts at a larger fleet where the first doesn't pass

@@ -7,30 +7,23 @@ P(X >= t) <= 0.01, and is inconclusive between (MLPerf's early stopping, c = 0.9
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, linregress
+from scipy.stats import linregress
 
 from servebench.errors import UsageError
 from servebench.plan.simulation import SimulationResult
+from servebench.results.gate import Verdict, fails, minimum_n, passes
 from servebench.results.slo import Slo
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-CONFIDENCE = 0.99
 WARMUP_SHARE = 0.1
 METRICS = ("ttft", "service_ttft", "tpot", "e2e", "interactivity")
 _BATCHES = 20
 _OVERLOAD = 0.005  # of the run: a wait that rises by less than that is no overload to speak of
-
-
-class Verdict(StrEnum):
-    PASS = "PASS"
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +71,14 @@ def judged(slos: Sequence[Slo]) -> tuple[Slo, ...]:
 
 def gate(over: int, n: int, quantile: float) -> Verdict:
     """The verdict for `over` misses among n, where a share of at most 1 - quantile may miss."""
-    miss_share = 1 - quantile
-    if n and binom.cdf(over, n, miss_share) <= 1 - CONFIDENCE:
+    if passes(over, n, quantile):
         return Verdict.PASS
-    if over and binom.sf(over - 1, n, miss_share) <= 1 - CONFIDENCE:
-        return Verdict.FAIL
-    return Verdict.INCONCLUSIVE
+    return Verdict.FAIL if fails(over, n, quantile) else Verdict.INCONCLUSIVE
 
 
 def samples_needed(slos: Sequence[Slo], misses: int = 5) -> int:
     """Requests with which every objective passes in spite of this many misses: 1,307 for a p99 and 5."""
-    quantiles = [slo.quantile for slo in slos if slo.quantile is not None]
-    n, miss_share = misses + 1, 1 - max(quantiles)
-    while binom.cdf(misses, n, miss_share) > 1 - CONFIDENCE:
-        n += 1
-    return n
+    return minimum_n(misses, max(slo.quantile for slo in slos if slo.quantile is not None))
 
 
 def check(
