@@ -72,7 +72,8 @@ def test_a_gate_that_can_not_hold_fails_with_3_and_writes_junit(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_loses_nothing(tmp_path: Path, stop: signal.Signals) -> None:
     process = subprocess.Popen(
         [*SERVEBENCH, "run", QUICK, "--rate", "30", "--duration", "60", "--processes", "2", "--out", "r"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -82,7 +83,10 @@ def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     while time.monotonic() < deadline and not any(p.stat().st_size for p in parts.glob("requests.*")):
         time.sleep(0.1)
     time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
+    if stop is signal.SIGINT:
+        os.killpg(process.pid, stop)  # as a terminal does
+    else:
+        os.kill(process.pid, stop)
     _, stderr = process.communicate(timeout=40)
     assert process.returncode == 130, stderr
     rows = records(tmp_path / "r")

@@ -77,6 +77,9 @@ class Conductor:
         """The test is being stopped: no arrival is due after this."""
         if self.stopped_s is None:
             self.stopped_s = self.elapsed_s()
+            # SIGTERM, the web UI's stop: whatever it was, the plan was not carried out
+            early = self.stopped_s < self.workload.duration_s - 0.05
+            self.interrupted = self.interrupted or (early and self.settings.own_exit_codes)
 
     def take_report(self, report: dict[str, Any]) -> None:
         """One shard's second: its live delta and gauges."""
