@@ -18,6 +18,7 @@ VERBS = {
     "plan": "Replicas, GPUs and dollars an hour for a rate and an SLO, by simulation.",
     "tiers": "The model tiers of the catalog, each number with its source.",
     "prices": "API prices, with dates and sources.",
+    "selfcheck": "The instrument's error on this machine, and how much it can carry.",
     "report": "HTML, Markdown, JUnit and OpenMetrics again, from a run directory.",
 }
 
