@@ -40,6 +40,7 @@ class Conductor:
         self._collector: CollectorHandle | None = None
         self._in_flight: dict[int, int] = {}
         self._users: dict[int, int] = {}
+        self._cpu_ratios: dict[int, float] = {}
         self._next_line_s = 0.0
 
     @property
@@ -86,6 +87,7 @@ class Conductor:
         shard = int(report["shard"])
         self._in_flight[shard] = int(report["in_flight"])
         self._users[shard] = int(report["users"])
+        self._cpu_ratios[shard] = float(report["cpu_ratio"])
         self.live.merge(report["delta"])
         if self._collector is not None:
             elapsed_s = self.elapsed_s()
@@ -96,7 +98,7 @@ class Conductor:
                         "in_flight": sum(self._in_flight.values()),
                         "users": sum(self._users.values()),
                         "offered_rate_rps": self._offered_rate_rps(elapsed_s),
-                        "client_cpu_ratio": float(report["cpu_ratio"]),
+                        "client_cpu_ratio": max(self._cpu_ratios.values()),
                     },
                     "phase": self._phase(elapsed_s),
                     "loop_stalls_s": report["loop_stalls_s"],
@@ -110,6 +112,7 @@ class Conductor:
         """A lost worker has nothing in flight any more."""
         self._in_flight.pop(shard, None)
         self._users.pop(shard, None)
+        self._cpu_ratios.pop(shard, None)
 
     def progress(self) -> None:
         """One line on stderr: in place on a terminal, each five seconds elsewhere."""
