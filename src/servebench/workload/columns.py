@@ -39,6 +39,16 @@ class SpecColumns:
     raised: int
     shortened: int
 
+    def notes(self, context_length_tokens: int) -> tuple[str, ...]:
+        """What gave way, a sentence each."""
+        notes = []
+        if self.raised:
+            notes.append(f"{self.raised} prompts raised to the least that preamble, tools and prefix leave")
+        if self.shortened:
+            window = f"the context window of {context_length_tokens:,} tokens"
+            notes.append(f"{self.shortened} prompts shortened to {window}")
+        return tuple(notes)
+
 
 class SpecDraw:
     """Draws columns. lengths: (input, output) vectors of a trace in place of the classes' distributions;

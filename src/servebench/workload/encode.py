@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import orjson
 
+from servebench.workload.history import history_messages
 from servebench.workload.prompts import CORPUS_BYTES, MARK_BYTES, Corpus, billed_tokens, bytes_for
 from servebench.workload.request_class import TOOL_CHOICES, RequestClass
+from servebench.workload.sessions import split_id
 from servebench.workload.spec import RequestSpec
 
 _STREAM = b',"stream":true,"stream_options":{"include_usage":true}'
@@ -32,13 +34,22 @@ class BodyEncoder:
         self._preamble_tokens = preamble_tokens
         self._bytes_per_token = bytes_per_token
         self._head = b'{"model":' + orjson.dumps(model) + b',"messages":['
-        self._tails = {cls.name: _tail(cls) for cls in classes}
+        self._classes = {cls.name: cls for cls in classes}
+        self._tails = {
+            (cls.name, choice): _tail(cls, choice)
+            for cls in classes
+            for choice in {cls.tool_choice, *(("required", "none") if cls.session and cls.tools else ())}
+        }
         self._tools_bytes = {cls.name: tools_bytes(cls) for cls in classes}
 
     def material(self) -> bytes:
         """All that bodies are made of besides their specs: equal material and specs give equal bodies."""
         sizes = f"{self._seed}/{self._preamble_tokens}/{self._bytes_per_token!r}".encode()
-        tails = [b"%b:%b" % (name.encode(), tail) for name, tail in self._tails.items()]
+        tails = [
+            b"%b:%b" % (name.encode(), self._tails[name, cls.tool_choice])
+            for name, cls in self._classes.items()
+        ]
+        tails += [cls.session.model_dump_json().encode() for cls in self._classes.values() if cls.session]
         return b"\n".join((sizes, self._head, *tails, self._corpus.text(CORPUS_BYTES, 0)))
 
     def body(self, spec: RequestSpec) -> bytes:
@@ -58,8 +69,33 @@ class BodyEncoder:
                 self._corpus.shared(spec.prefix_key, prefix_size),
                 b'"},',
             ]
-        parts += [b'{"role":"user","content":"', self._corpus.unique(spec.id, size), b'"}]', _STREAM]
+        size, sizes = self._history_sizes(spec, size)
+        parts += [b'{"role":"user","content":"', self._corpus.unique(split_id(spec.id)[0], size), b'"}']
+        if sizes:
+            tools = self._classes[spec.class_name].tool_schemas
+            parts += history_messages(
+                spec.history, session=spec.session or 0, sizes=sizes, tools=tools, text=self._corpus.piece
+            )
+        parts += [b"]", _STREAM]
         return self._closed(spec, parts)
+
+    def _history_sizes(self, spec: RequestSpec, size: int) -> tuple[int, list[tuple[int, int]]]:
+        """Of size bytes those of the first user message, and of each step's (answer, result or message).
+
+        Each is the difference of two whole prompts, so that a prompt's bytes are the earlier ones and more.
+        """
+        added = sum(step.answer_tokens + step.tokens for step in spec.history)
+        content_tokens = spec.prompt_tokens - self._preamble_tokens - added
+        start = bytes_for(content_tokens, bytes_per_token=self._bytes_per_token)
+        sizes = []
+        end = start
+        for step in spec.history:
+            answered = bytes_for(content_tokens + step.answer_tokens, bytes_per_token=self._bytes_per_token)
+            content_tokens += step.answer_tokens + step.tokens
+            total = bytes_for(content_tokens, bytes_per_token=self._bytes_per_token)
+            sizes.append((answered - end, total - answered))
+            end = total
+        return size - (end - start), sizes
 
     def _blocks(self, spec: RequestSpec, size: int) -> list[bytes]:
         """Text of exactly size bytes whose block i ends where token (i + 1) * block_tokens of the bill does.
@@ -83,10 +119,11 @@ class BodyEncoder:
     def _closed(self, spec: RequestSpec, parts: list[bytes]) -> bytes:
         if spec.output_tokens is not None:
             parts.append(b',"max_completion_tokens":%d' % spec.output_tokens)
-        parts.append(self._tails[spec.class_name])
-        if spec.prefix_key:
-            # pins requests of one prefix to one server's cache
-            parts.append(b',"prompt_cache_key":' + orjson.dumps(f"{self._seed}/{spec.prefix_key}"))
+        parts.append(self._tails[spec.class_name, spec.tool_choice])
+        # pins what shares a beginning to one server's cache: a session, else all of one prefix
+        shared = spec.prefix_key if spec.session is None else f"{spec.class_name}/session/{spec.session}"
+        if shared:
+            parts.append(b',"prompt_cache_key":' + orjson.dumps(f"{self._seed}/{shared}"))
         parts.append(b"}")
         return b"".join(parts)
 
@@ -106,17 +143,15 @@ def least_prompt_tokens(
     return billed_tokens(size, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
 
 
-def _tail(cls: RequestClass) -> bytes:
+def _tail(cls: RequestClass, choice: str | None) -> bytes:
     tail = b""
     if cls.reasoning_effort is not None:
         tail += b',"reasoning_effort":' + orjson.dumps(cls.reasoning_effort)
     if cls.tools:
         tail += b',"tools":' + orjson.dumps(cls.tool_schemas)
-    if cls.tool_choice is not None:
-        named = {"type": "function", "function": {"name": cls.tool_choice}}
-        tail += b',"tool_choice":' + orjson.dumps(
-            cls.tool_choice if cls.tool_choice in TOOL_CHOICES else named
-        )
+    if choice is not None:
+        named = {"type": "function", "function": {"name": choice}}
+        tail += b',"tool_choice":' + orjson.dumps(choice if choice in TOOL_CHOICES else named)
     if cls.parallel_tool_calls is not None:
         tail += b',"parallel_tool_calls":' + orjson.dumps(cls.parallel_tool_calls)
     return tail

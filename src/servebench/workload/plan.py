@@ -21,6 +21,8 @@ from servebench.workload.draws import uniforms
 from servebench.workload.encode import BodyEncoder
 from servebench.workload.scenario import Scenario
 from servebench.workload.schedule import load_starts
+from servebench.workload.session_calls import SessionCalls
+from servebench.workload.sessions import NextTurn, TurnOutcome, split_id
 from servebench.workload.spec import RequestSpec
 from servebench.workload.trace_arrays import TraceArrays
 from servebench.workload.trace_blocks import TraceBlocks
@@ -122,6 +124,12 @@ class Workload:
             lengths=lengths,
             own_prefixes=self._trace_blocks is None,
         )
+        # a trace's rows are requests of their own
+        self._sessions = SessionCalls(
+            () if plan.trace is not None else scenario.classes,
+            seed=plan.seed,
+            context_length_tokens=plan.context_length_tokens,
+        )
         self._whole = self._draw.columns(0, len(self.intended_ns)) if self.mode == "open" else None
         self._blocks: OrderedDict[int, SpecColumns] = OrderedDict()
 
@@ -143,7 +151,29 @@ class Workload:
         return self._draw.columns(start, count)
 
     def spec(self, id: int) -> RequestSpec:
-        """What request id asks. Open loop: 0 <= id < len(intended_ns) (else IndexError); closed: any id."""
+        """What request id asks. IndexError where there is none: open loop, its arrival is not in
+        0..len(intended_ns) - 1; of a session, it has fewer calls.
+
+        An arrival's first request has the arrival's number; a session's later ones are named by next_turn().
+        """
+        arrival, call = split_id(id)
+        return self._sessions.spec(self._first(arrival), call)
+
+    def session_turns(self, id: int) -> int:
+        """Calls of the session that request id belongs to; 1 for a request of its own."""
+        return len(self._sessions.steps(self._first(split_id(id)[0]))) + 1
+
+    def next_turn(self, id: int, outcome: TurnOutcome) -> NextTurn | None:
+        """What follows the end of request id, and after which wait; None where nothing does: a request of its
+        own, a session's last call, or one that failed.
+        """
+        return self._sessions.next_turn(self._first(split_id(id)[0]), id, outcome)
+
+    @property
+    def has_sessions(self) -> bool:
+        return self.plan.trace is None and any(cls.session is not None for cls in self.classes)
+
+    def _first(self, id: int) -> RequestSpec:
         columns = self._holding(id)
         row = id - columns.start
         cls = self.classes[int(columns.class_index[row])]
@@ -181,17 +211,7 @@ class Workload:
         """Where the workload differs from what was asked, a sentence each (open loop)."""
         if self._whole is None:
             return ()
-        notes = []
-        if self._whole.raised:
-            notes.append(
-                f"{self._whole.raised} prompts raised to the least that preamble, tools and prefix leave"
-            )
-        if self._whole.shortened:
-            window = self.plan.context_length_tokens
-            notes.append(
-                f"{self._whole.shortened} prompts shortened to the context window of {window:,} tokens"
-            )
-        return tuple(notes)
+        return self._whole.notes(self.plan.context_length_tokens)
 
     @property
     def schedule_hash(self) -> str:

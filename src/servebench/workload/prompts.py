@@ -106,6 +106,10 @@ class Corpus:
             return start[len(start) - size :]  # the digest tells blocks apart, the seed doesn't
         return start + self.text(size - len(start), int.from_bytes(digest, "little"))
 
+    def piece(self, what: str, size: int) -> bytes:
+        """Exactly size bytes of text named by what: for the middle of a prompt, where nothing marks it."""
+        return self.text(size, int.from_bytes(blake2b(what.encode(), digest_size=5).digest(), "little"))
+
     def _marked(self, mark: str, size: int, offset: int) -> bytes:
         if size < MARK_BYTES:
             raise UsageError(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from servebench.workload.lengths import Distribution
 from servebench.workload.scenario_problems import InconsistentError, Problem
+from servebench.workload.sessions import SessionShape
 from servebench.workload.tools import TOOLS
 
 # xAI's values for grok-4.3 (model page, docs.x.ai); unset leaves the server's default
@@ -32,6 +33,7 @@ class SharedPrefix(BaseModel):
 class RequestClass(BaseModel):
     """input_tokens is the whole prompt as it is billed: hidden preamble, tools and shared prefix included.
 
+    With a session, weight and load count sessions and input_tokens is the first prompt of one.
     output_tokens is sent as max_completion_tokens; unset sends no limit. tools are names of the shipped set
     or OpenAI function schemas. slo and goodput are texts here; the results read them.
     """
@@ -47,6 +49,7 @@ class RequestClass(BaseModel):
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
     shared_prefix: SharedPrefix | None = None
+    session: SessionShape | None = None
     slo: tuple[str, ...] = ()
     goodput: tuple[str, ...] = ()
 
@@ -97,7 +100,19 @@ def tool_problems(cls: Mapping[str, Any]) -> list[Problem]:
         problems.append(
             ("tool_choice", f"must be one of {', '.join((*TOOL_CHOICES, *names))}, got {choice!r}")
         )
+    session = cls.get("session")
+    if session is not None and not tools and not _is_one_call(session):
+        problems.append(
+            ("session", "calls_per_turn above 1 needs tools: a turn goes on with a tool's result")
+        )
+    if session is not None and choice is not None:
+        problems.append(("tool_choice", "is set by the session, call by call"))
     return problems
+
+
+def _is_one_call(session: Any) -> bool:
+    calls = session.get("calls_per_turn") if isinstance(session, Mapping) else session.calls_per_turn
+    return calls == 1 or getattr(calls, "value", None) == 1
 
 
 def _schema_name(schema: Any) -> str | None:

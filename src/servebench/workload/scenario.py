@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self, TypeGuard
+from typing import Annotated, Any, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ from servebench.workload.scenario_problems import (
     read_yaml,
     validation_lines,
 )
+from servebench.workload.sessions import SessionShape
 from servebench.workload.shapes import SHAPES, Stage
 
 DEFAULT_MODEL = "grok-4.3"
@@ -28,13 +29,15 @@ _SHIPPED = resources.files("servebench.workload") / "scenarios"
 
 
 class Scenario(BaseModel):
-    """Classes of requests and how they start. warmup_s None: 0 for traces and runs under 60 s, else 10 %."""
+    """Classes of requests and how they start. tiers: the models to run the same workload over, side by side,
+    in place of model alone. warmup_s None: 0 for traces and runs under 60 s, else 10 %."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$")
     description: str = ""
     model: str = Field(default=DEFAULT_MODEL, min_length=1)
+    tiers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     load: Load
     warmup_s: float | None = Field(default=None, ge=0)
     classes: tuple[RequestClass, ...] = Field(min_length=1)
@@ -53,6 +56,7 @@ _KEYS: dict[str, list[str]] = {
     "load": list(Load.model_fields),
     "classes": list(RequestClass.model_fields),
     "shared_prefix": list(SharedPrefix.model_fields),
+    "session": list(SessionShape.model_fields),
     "bursts": list(Bursts.model_fields),
     "clients": list(ClientMix.model_fields),
     "stages": list(Stage.model_fields),

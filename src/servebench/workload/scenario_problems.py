@@ -14,7 +14,10 @@ from servebench.workload.shapes import SHAPES
 
 Problem = tuple[str, str]  # place within its mapping ("" = the mapping itself), what is wrong
 
-_DISTRIBUTION_FIELDS = ("input_tokens", "output_tokens", "tokens", "think_time_s", "cv")
+_DISTRIBUTION_FIELDS = frozenset({
+    "input_tokens", "output_tokens", "tokens", "think_time_s", "tool_time_s", "cv", "turns", "calls_per_turn",
+    "answer_tokens", "result_tokens", "message_tokens",
+})  # fmt: skip
 _BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="),
            "less_than": ("lt", "<"), "less_than_equal": ("le", "<=")}  # fmt: skip
 _KINDS = {

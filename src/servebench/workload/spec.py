@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
+from servebench.workload.sessions import Step
+
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
     """One request to come. prompt_tokens is the target that the mock bills (preamble included).
 
-    block_ids: of a trace's prompt, the blocks of block_tokens it is made of; equal ids are equal text.
     output_tokens None: the request sets no limit. prefix_key names the shared start of the prompt ("" = none)
-    and prefix_tokens its length; the rest of the prompt is unique to (seed, id).
+    and prefix_tokens its length; the rest of the prompt is unique to (seed, id). block_ids: of a trace's
+    prompt, the blocks of block_tokens it is made of; equal ids are equal text. history: of a session's call,
+    what the calls before it left in the prompt.
     """
 
     id: int
@@ -26,3 +29,4 @@ class RequestSpec:
     prefix_tokens: int
     block_ids: tuple[int, ...] = ()
     block_tokens: int = 0
+    history: tuple[Step, ...] = ()

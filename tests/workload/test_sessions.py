@@ -1,0 +1,262 @@
+"""Sessions: prompts that only grow at their end, sized to the token, the same anywhere, ended by failures."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mock_server.chat_request import parse_chat
+from servebench.engine.kv_cache import prompt_block_keys
+from servebench.errors import UsageError
+from servebench.workload.history import sample
+from servebench.workload.plan import Workload, WorkloadPlan
+from servebench.workload.scenario import load_scenario, parse_scenario
+from servebench.workload.sessions import NextTurn, TurnOutcome, join_id, split_id
+from servebench.workload.tools import TOOLS
+from tests.workload.plans import CHAT, plan
+
+SHAPE: dict[str, Any] = {
+    "turns": {"dist": "uniform", "min": 1, "max": 4},
+    "calls_per_turn": {"dist": "uniform", "min": 1, "max": 5},
+    "answer_tokens": {"dist": "lognormal", "median": 60, "p95": 300},
+    "result_tokens": {"dist": "lognormal", "median": 400, "p95": 3000},
+    "message_tokens": {"dist": "uniform", "min": 10, "max": 200},
+    "tool_time_s": {"dist": "exponential", "mean": 0.5},
+    "think_time_s": {"dist": "constant", "value": 7},
+}
+AGENT: dict[str, Any] = {
+    "name": "agent",
+    "input_tokens": {"dist": "uniform", "min": 2500, "max": 4000},
+    "output_tokens": {"dist": "lognormal", "median": 300, "p95": 900, "max": 2000},
+    "tools": ["search_documents", "run_sql", "create_ticket"],
+    "shared_prefix": {"tokens": 1200, "variants": 2},
+    "session": SHAPE,
+}
+DONE = TurnOutcome(ok=True, tool_calls=1)
+
+
+def calls_of(workload: Workload, arrival: int) -> list[tuple[int, float]]:
+    """(id, wait before it) of every call of a session that goes well."""
+    calls, following = [(arrival, 0.0)], workload.next_turn(arrival, DONE)
+    while following is not None:
+        calls.append((following.id, following.wait_s))
+        following = workload.next_turn(following.id, DONE)
+    return calls
+
+
+def content(body: bytes) -> bytes:
+    chat = parse_chat(body)
+    return chat.tools_json + "".join(chat.contents).encode()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**40), st.sampled_from([4.0, 3.3, 1.0]), st.sampled_from([0, 192]))
+def test_each_prompt_begins_with_the_one_before_and_bills_exactly(
+    seed: int, ratio: float, preamble: int
+) -> None:
+    workload = plan(AGENT, seed=seed, bytes_per_token=ratio, preamble_tokens=preamble, rate_rps=0.5).build()
+    for arrival in range(min(3, len(workload.intended_ns))):
+        before = b""
+        keys: tuple[int, ...] = ()
+        for turn, (id, _) in enumerate(calls_of(workload, arrival)):
+            spec, body = workload.spec(id), workload.body(id)
+            assert (spec.session, spec.turn, spec.id) == (arrival, turn, id)
+            text = content(body)
+            assert text.startswith(before)
+            assert preamble + math.ceil(len(text) / ratio) == spec.prompt_tokens
+            new_keys = prompt_block_keys(
+                text, preamble_tokens=preamble, bytes_per_token=ratio, block_tokens=64
+            )
+            assert new_keys[: len(keys)] == keys  # all whole blocks of the last prompt can be hit
+            before, keys = text, new_keys
+
+
+def test_messages_are_a_conversation_that_the_api_takes() -> None:
+    workload = plan(AGENT, rate_rps=2.0).build()
+    roles_seen = set()
+    for arrival in range(10):
+        ids = [id for id, _ in calls_of(workload, arrival)]
+        keys = set()
+        for id in ids:
+            body = json.loads(workload.body(id))
+            keys.add(body["prompt_cache_key"])
+            open_call = None
+            for message in body["messages"]:
+                roles_seen.add(message["role"])
+                assert (message["role"] == "tool") == (open_call is not None)
+                if open_call is not None:
+                    assert message["tool_call_id"] == open_call["id"]
+                (open_call,) = message.get("tool_calls") or [None]
+                if open_call is not None:
+                    schema = TOOLS[open_call["function"]["name"]]["function"]["parameters"]
+                    assert set(json.loads(open_call["function"]["arguments"])) == set(schema["required"])
+            assert open_call is None
+            turn, steps = workload.spec(id).turn, workload.spec(ids[-1]).history
+            follows_tool = turn < len(steps) and steps[turn].role == "tool"
+            assert body["tool_choice"] == ("required" if follows_tool else "none")
+        assert len(keys) == 1
+    assert roles_seen == {"system", "user", "assistant", "tool"}
+    caches = {json.loads(workload.body(arrival))["prompt_cache_key"] for arrival in range(10)}
+    assert len(caches) == 10
+
+
+def test_counts_waits_and_lengths_have_the_distributions_asked() -> None:
+    workload = plan(AGENT, rate_rps=60.0).build()
+    turns, results, tool_s, think_s, outputs = [], [], [], [], []
+    for arrival in range(400):
+        calls = calls_of(workload, arrival)
+        steps = workload.spec(calls[-1][0]).history
+        assert (
+            len(calls)
+            == len(steps) + 1
+            == workload.session_turns(arrival)
+            == workload.session_turns(calls[-1][0])
+        )
+        turns.append(1 + sum(step.role == "user" for step in steps))
+        results += [step.tokens for step in steps if step.role == "tool"]
+        tool_s += [step.wait_s for step in steps if step.role == "tool"]
+        think_s += [step.wait_s for step in steps if step.role == "user"]
+        outputs += [workload.spec(id).output_tokens for id, _ in calls]
+        assert [wait_s for _, wait_s in calls[1:]] == [step.wait_s for step in steps]
+    assert np.bincount(turns)[1:] == pytest.approx([100] * 4, abs=40)
+    assert np.median(results) == pytest.approx(400, rel=0.1)
+    assert np.quantile(results, 0.95) == pytest.approx(3000, rel=0.15)
+    assert np.mean(tool_s) == pytest.approx(0.5, rel=0.1)
+    assert set(think_s) == {7.0}
+    assert np.median(np.array(outputs)) == pytest.approx(300, rel=0.1)
+
+
+@given(st.integers(0, 2**40), st.sampled_from([1, 2, 4]))
+@settings(max_examples=10, deadline=None)
+def test_any_worker_makes_the_same_sessions(seed: int, workers: int) -> None:
+    one = plan(AGENT, CHAT, seed=seed, rate_rps=1.0)
+    whole = one.build()
+    for k in range(workers):
+        other = WorkloadPlan.model_validate_json(one.model_dump_json()).build()
+        assert other.schedule_hash == whole.schedule_hash
+        for arrival in reversed(range(k, len(whole.intended_ns), workers)):
+            calls = calls_of(other, arrival)
+            assert calls == calls_of(whole, arrival)
+            for id, _ in calls[-1:]:
+                assert other.body(id) == whole.body(id)
+
+
+def test_a_failed_call_ends_its_session() -> None:
+    workload = plan(AGENT, rate_rps=5.0).build()
+    arrival = next(
+        a for a in range(40) if workload.session_turns(a) > 3 and workload.spec(a).tool_choice == "required"
+    )
+    following = workload.next_turn(arrival, DONE)
+    assert (
+        following == NextTurn(join_id(arrival, 1), workload.spec(following.id).history[0].wait_s)
+        if following
+        else False
+    )
+    assert workload.next_turn(arrival, TurnOutcome(ok=False, tool_calls=1)) is None
+    assert workload.next_turn(arrival, TurnOutcome(ok=True, tool_calls=0)) is None  # it was to call a tool
+    last = calls_of(workload, arrival)[-1][0]
+    assert workload.next_turn(last, DONE) is None
+    assert split_id(last) == (arrival, workload.session_turns(arrival) - 1)
+    with pytest.raises(IndexError):
+        workload.spec(join_id(arrival, workload.session_turns(arrival)))
+    with pytest.raises(IndexError):
+        workload.spec(join_id(len(workload.intended_ns), 0))
+
+
+def test_requests_of_their_own_stand_beside_sessions() -> None:
+    workload = plan(AGENT, CHAT, rate_rps=20.0).build()
+    assert workload.has_sessions
+    assert not plan(CHAT).build().has_sessions
+    singles = [a for a in range(len(workload.intended_ns)) if workload.spec(a).class_name == "chat"]
+    assert singles
+    for arrival in singles[:20]:
+        assert workload.session_turns(arrival) == 1
+        assert workload.next_turn(arrival, DONE) is None
+        assert workload.spec(arrival).session is None
+
+
+def test_sessions_end_before_the_context_window_does() -> None:
+    long = {**AGENT, "session": {**SHAPE, "turns": 300, "calls_per_turn": 1, "message_tokens": 900}}
+    workload = plan(long, context_length_tokens=20_000, rate_rps=1.0).build()
+    for arrival in range(5):
+        calls = calls_of(workload, arrival)
+        assert 5 < len(calls) < 40
+        for id, _ in calls:
+            spec = workload.spec(id)
+            assert spec.prompt_tokens + (spec.output_tokens or 0) <= 20_000
+
+
+def test_closed_loops_have_sessions_too() -> None:
+    load = {"users": 3, "duration_s": 30}
+    workload = plan(AGENT, scenario_fields={"load": load}).build()
+    assert len(calls_of(workload, 10**6)) == workload.session_turns(10**6)
+
+
+def test_a_change_of_the_sessions_changes_the_hash() -> None:
+    other = {**AGENT, "session": {**SHAPE, "tool_time_s": 1.0}}
+    assert plan(AGENT).build().schedule_hash != plan(other).build().schedule_hash
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            ("calls_per_turn: 2", "calls_per_turn: 2, think_s: 3"),
+            "session.think_s: unknown key (did you mean think_time_s?)",
+        ),
+        (("tools: [run_sql], ", ""), "session: calls_per_turn above 1 needs tools"),
+        (("tools: [run_sql]", "tools: [run_sql], tool_choice: auto"), "tool_choice: is set by the session"),
+        (("turns: 2", "turns: x"), "session.turns: must be a number or a mapping with dist"),
+    ],
+)
+def test_wrong_sessions_are_told(change: tuple[str, str], problem: str) -> None:
+    growth = "answer_tokens: 5, result_tokens: 5, message_tokens: 5"
+    shape = "{turns: 2, calls_per_turn: 2, " + growth + ", tool_time_s: 1, think_time_s: 1}"
+    text = f"""
+name: s
+load: {{rate_rps: 1, duration_s: 9}}
+classes: [{{name: c, input_tokens: 500, tools: [run_sql], session: {shape}}}]
+"""
+    parse_scenario(text, "f.yaml")
+    with pytest.raises(UsageError) as caught:
+        parse_scenario(text.replace(*change), "f.yaml")
+    assert [p for p in caught.value.problems if p.startswith(f"f.yaml: classes[0].{problem}")], (
+        caught.value.problems
+    )
+
+
+def test_sampled_arguments_fit_plain_schemas() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"enum": ["x", "y"]},
+            "b": {"type": "array", "items": {"type": "integer"}, "minItems": 2},
+            "c": {"type": "object", "properties": {"d": {"type": "boolean"}}},
+            "e": {"type": "number"},
+        },
+        "required": ["a", "b", "c"],
+    }
+    assert sample(schema) == {"a": "x", "b": [1, 1], "c": {"d": True}}
+    assert sample({}) == "text"
+
+
+def test_the_shipped_agents_have_the_published_means() -> None:
+    """GitHub Copilot, June 2026: turns, calls, and prompt and output tokens of a call."""
+    workload = plan(scenario=load_scenario("agent_tools"), rate_rps=2.0).build()
+    turns, calls, prompts, outputs = 0, 0, [], []
+    for arrival in range(1000):
+        last = workload.spec(join_id(arrival, workload.session_turns(arrival) - 1))
+        growth = [0, *np.cumsum([step.answer_tokens + step.tokens for step in last.history]).tolist()]
+        prompts += [workload.spec(arrival).prompt_tokens + more for more in growth]
+        turns += 1 + sum(step.role == "user" for step in last.history)
+        calls += len(growth)
+        outputs.append(last.output_tokens or 0)
+    assert prompts[-1] == last.prompt_tokens
+    assert turns / 1000 == pytest.approx(3.95, rel=0.1)
+    assert calls / turns == pytest.approx(7.83, rel=0.1)
+    assert np.mean(prompts) == pytest.approx(67_800, rel=0.1)
+    assert np.mean(outputs) == pytest.approx(527, rel=0.1)
