@@ -19,7 +19,11 @@ from servebench.drive.selfcheck import capacity, middle, shortfalls
 from servebench.drive.selfcheck_load import pacing_row
 from servebench.drive.selfcheck_truth import Numbers, compare, sent_streams
 from servebench.errors import OperationError
+from servebench.export.report import report_html
 from servebench.meter.record import Outcome, RequestRecord
+from servebench.results.run_directory import read_run
+from servebench.results.summary import summarise_run
+from tests.results import made_run
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the reference server uses epoll")
 T0_NS = 5_000_000_000
@@ -149,6 +153,20 @@ def test_a_broken_store_is_no_result_and_can_be_written_again(state: Path, conte
     assert selfcheck_store.stored_selfcheck() is None
     selfcheck_store.store_selfcheck({"machine": selfcheck_store.this_machine(), "date": "2026-01-01"})
     assert selfcheck_store.stored_selfcheck() is not None
+
+
+def test_the_page_shows_the_selfcheck_of_its_machine(tmp_path: Path) -> None:
+    made = made_run.make(40)
+    made_run.write(tmp_path / "without", made)
+    unknown = {"date": "2026-11-24T09:00:00+00:00", "streams": {"500": row(p99=4.2)}}
+    made_run.write(tmp_path / "with", made, selfcheck={**unknown, "limits": {"chunk_error_p99_us": 50.0}})
+    pages = {}
+    for name in ("with", "without"):
+        run = read_run(tmp_path / name)
+        pages[name] = report_html(run, summarise_run(run))
+    assert "selfcheck of 2026-11-24: chunk times off by, p99, 500 streams" in pages["with"]
+    assert "4.2 µs" in pages["with"]
+    assert "not measured on this machine" in pages["without"]
 
 
 def run_verb(*options: str) -> "subprocess.CompletedProcess[str]":

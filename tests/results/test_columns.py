@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from servebench.meter.record import Outcome
 from servebench.results.columns import Columns
@@ -105,3 +106,19 @@ def test_unsent_requests_have_no_lag_and_no_ttft() -> None:
     columns = columns_of([(record, made_run.make(1)[0][1][:0])])
     assert math.isnan(columns.latency_s("client_lag")[0])
     assert math.isinf(columns.latency_s("ttft")[0])
+
+
+@given(made=made_runs(), data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_rows_taken_in_an_order_keep_their_gaps(made: made_run.Made, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(made))))
+    start = data.draw(st.integers(0, len(made)))
+    stop = data.draw(st.integers(start, len(made)))
+    taken = columns_of(made).take(np.array(order, dtype=np.int64)).between(start, stop)
+    kept = [made[position] for position in order[start:stop]]
+    ends = [record.end_ns for record, _ in kept]
+    assert taken.numbers["end_ns"].tolist() == ends
+    assert [taken.class_names[code] for code in taken.class_code] == [one.class_name for one, _ in kept]
+    assert taken.gaps_us.tolist() == [us for _, times in kept for us in times[1:]]
+    owners = [row for row, (_, times) in enumerate(kept) for _ in times[1:]]
+    assert taken.gap_owner.tolist() == owners

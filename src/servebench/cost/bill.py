@@ -10,8 +10,17 @@ Source: xAI's pricing page; thirteen recorded bills agree to the tick (the tests
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any, TypeVar
 
-from servebench.catalog.prices import PriceSheet
+import numpy as np
+from numpy.typing import NDArray
+
+from servebench.catalog.prices import PriceSheet, Rates
+
+Whole = NDArray[np.int64]
+Counts = tuple[Whole, Whole, Whole, Whole]
+Ticks = tuple[Whole, Whole, Whole, Whole]
+N = TypeVar("N", bound=Any)
 
 
 class BillError(ValueError):
@@ -76,15 +85,36 @@ class Bill:
 def bill(usage: Usage, sheet: PriceSheet, *, batch: bool = False) -> Bill:
     """The bill of one request. Raises BillError where the sheet has no price for what was used."""
     rates, long_context = sheet.rates_for(usage.prompt_tokens)
-    multiplier = _multiplier(usage, sheet, batch=batch)
+    multiplier = _multiplier(usage.service_tier, sheet, batch=batch)
+    counts = (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.reasoning_tokens)
+    parts = _token_charges(counts, rates, multiplier)
     return Bill(
-        input_ticks=_charge(usage.prompt_tokens - usage.cached_tokens, rates.input_ticks, multiplier),
-        cached_ticks=_charge(usage.cached_tokens, rates.cached_ticks, multiplier),
-        output_ticks=_charge(usage.completion_tokens, rates.output_ticks, multiplier),
-        reasoning_ticks=_charge(usage.reasoning_tokens, rates.output_ticks, multiplier),
+        input_ticks=parts[0],
+        cached_ticks=parts[1],
+        output_ticks=parts[2],
+        reasoning_ticks=parts[3],
         tool_ticks=sum(_tool_fee(tool, calls, sheet) for tool, calls in usage.tool_calls.items()),
         long_context=long_context,
     )
+
+
+def token_charges(counts: Counts, sheet: PriceSheet, *, service_tier: str | None) -> Ticks:
+    """The token parts of many bills at once: arrays of prompt, cached, completion and reasoning tokens (as in
+    Usage, and as sure to be possible) to arrays of input, cached, output and reasoning ticks, as in Bill.
+
+    Raises BillError where the sheet has no price for the tier.
+    """
+    multiplier = _multiplier(service_tier, sheet, batch=False)
+    ticks = _token_charges(counts, sheet.base, multiplier)
+    if sheet.long is None or sheet.threshold_tokens is None or not len(counts[0]):
+        return ticks
+    prompt, threshold = counts[0], sheet.threshold_tokens
+    reached = prompt >= threshold if sheet.threshold_inclusive else prompt > threshold
+    if not reached.any():
+        return ticks
+    long = _token_charges(counts, sheet.long, multiplier)
+    a, b, c, d = (np.where(reached, dear, plain) for dear, plain in zip(long, ticks, strict=True))
+    return a, b, c, d
 
 
 def usd(ticks: int) -> Decimal:
@@ -99,22 +129,36 @@ def usd_text(ticks: int) -> str:
     return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
 
 
-def _multiplier(usage: Usage, sheet: PriceSheet, *, batch: bool) -> Decimal:
+def _multiplier(service_tier: str | None, sheet: PriceSheet, *, batch: bool) -> Decimal:
     if batch:
         if sheet.batch_multiplier is None:
             raise BillError(f"{sheet.model} has no batch price as of {sheet.as_of}")
         return sheet.batch_multiplier
-    if usage.service_tier == "priority":
+    if service_tier == "priority":
         if sheet.priority_multiplier is None:
             raise BillError(f"{sheet.model} has no priority price as of {sheet.as_of}")
         return sheet.priority_multiplier
     return Decimal(1)
 
 
-def _charge(tokens: int, ticks_per_token: int, multiplier: Decimal) -> int:
-    """Exact in integers: a part of a tick, which no known price leaves, counts as a whole one."""
+def _token_charges(counts: tuple[N, N, N, N], rates: Rates, multiplier: Decimal) -> tuple[N, N, N, N]:
+    """(input, cached, output, reasoning) of (prompt, cached, completion, reasoning): one request or arrays.
+
+    Exact in integers: a part of a tick, which no known price leaves, counts as a whole one.
+    """
+    prompt, cached, completion, reasoning = counts
     numerator, denominator = multiplier.as_integer_ratio()
-    return -(-tokens * ticks_per_token * numerator // denominator)
+
+    def charge(tokens: N, ticks_per_token: int) -> N:
+        made: N = -(-tokens * (ticks_per_token * numerator) // denominator)
+        return made
+
+    return (
+        charge(prompt - cached, rates.input_ticks),
+        charge(cached, rates.cached_ticks),
+        charge(completion, rates.output_ticks),
+        charge(reasoning, rates.output_ticks),
+    )
 
 
 def _tool_fee(tool: str, calls: int, sheet: PriceSheet) -> int:

@@ -11,14 +11,21 @@ from typing import Any
 
 from servebench import __version__
 from servebench.drive.clocks import ClockOffset
+from servebench.drive.selfcheck_store import stored_selfcheck
 from servebench.drive.settings import RunSettings
 from servebench.errors import ServebenchError
+from servebench.export import openmetrics, report
 from servebench.export.ci import junit_xml, markdown
-from servebench.export.openmetrics import write_openmetrics
-from servebench.export.report import write_report
 from servebench.export.table import print_summary
 from servebench.results.exit_code import exit_code
-from servebench.results.run_directory import SUMMARY, gather_parts, read_run, write_bytes, write_json
+from servebench.results.run_directory import (
+    SUMMARY,
+    Run,
+    gather_parts,
+    read_run,
+    write_bytes,
+    write_json,
+)
 from servebench.results.summary import Summary, summarise_run
 
 
@@ -83,6 +90,7 @@ class RunFacts:
             },
             "shards": {str(shard): final for shard, final in sorted(self.finals.items())},
             "notes": list(self.notes),
+            "selfcheck": stored_selfcheck(),
             "host": {
                 "platform": platform.platform(),
                 "python": sys.version.split()[0],
@@ -120,9 +128,10 @@ def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
     run_dir = Path(settings.run_dir)
     gather_parts(run_dir)
     (run_dir / "run.json").unlink(missing_ok=True)  # all of it is in the manifest
-    summary = summarise_run(read_run(run_dir))
+    run = read_run(run_dir)
+    summary = summarise_run(run)
     troubles = []
-    for write in _outputs(settings, run_dir, summary):
+    for write in _outputs(settings, run, summary):
         try:
             write()
         except (OSError, ServebenchError) as error:
@@ -131,11 +140,11 @@ def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
     return Finished(summary, run_dir, exit_code(summary, error=bool(troubles)), settings.print_json)
 
 
-def _outputs(settings: RunSettings, run_dir: Path, summary: Summary) -> list[Callable[[], object]]:
+def _outputs(settings: RunSettings, run: Run, summary: Summary) -> list[Callable[[], object]]:
     outputs: list[Callable[[], object]] = [
-        lambda: write_json(run_dir / SUMMARY, summary.to_json()),
-        lambda: write_report(run_dir),
-        lambda: write_openmetrics(run_dir),
+        lambda: write_json(run.path / SUMMARY, summary.to_json()),
+        lambda: write_bytes(run.path / report.FILE, report.report_html(run, summary).encode()),
+        lambda: write_bytes(run.path / openmetrics.FILE, openmetrics.openmetrics(run).encode()),
     ]
     if settings.junit is not None:
         junit = Path(settings.junit)

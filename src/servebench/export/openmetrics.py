@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from servebench.export.collector_state import CollectorState
-from servebench.results.cost_split import PriceOf, catalog_price, component_ticks
+from servebench.results.cost_split import COMPONENTS, UNEXPLAINED, PriceOf, catalog_price, component_rows
 from servebench.results.facts import Objectives, RunFacts
 from servebench.results.live import LiveStats
 from servebench.results.run_directory import Run, read_run, write_bytes
@@ -77,19 +77,14 @@ def _replay(run: Run, price_of: PriceOf | None) -> Iterator[tuple[float | None, 
     state = CollectorState(clock=lambda: now_s)
     state.apply({"labels": _labels(run.manifest), "info": _info(run.manifest)})
     t0_s = _t0_s(run.manifest)
-    ended_s = np.array([record.end_ns for record in run.records], dtype=np.float64) / 1e9
-    sent_s = np.array([record.sent_ns for record in run.records], dtype=np.float64) / 1e9
-    order = np.argsort(ended_s, kind="stable")
-    sheets: dict[str, Any] = {}
+    order = np.argsort(run.columns.numbers["end_ns"], kind="stable")
+    columns = run.columns.take(order)
+    ended_s, sent_s = columns.numbers["end_ns"] / 1e9, columns.numbers["sent_ns"] / 1e9
+    bills = component_rows(run.records, price_of or (lambda _: None))[order]
     done = 0
     for now_s in instants_s if t0_s is not None else instants_s[-1:]:
-        until = int(np.searchsorted(ended_s[order], now_s, side="right"))
-        for position in order[done:until].tolist():
-            record = run.records[position]
-            if record.model not in sheets:
-                sheets[record.model] = price_of(record.model) if price_of else None
-            ticks = component_ticks(record, sheets[record.model])
-            live.add(record, run.chunk_us(position), cost_ticks=ticks)
+        until = int(np.searchsorted(ended_s, now_s, side="right"))
+        delta = live.take_columns(columns.between(done, until), _ticks(bills[done:until]))
         done = until
         in_flight = int(np.count_nonzero((sent_s <= now_s) & (ended_s > now_s)))
         last = now_s == instants_s[-1]
@@ -97,8 +92,14 @@ def _replay(run: Run, price_of: PriceOf | None) -> Iterator[tuple[float | None, 
             "in_flight": in_flight,
             "offered_rate_rps": 0.0 if last else _offered_rps(run.manifest, now_s),
         }
-        state.apply({"delta": live.take(), "gauges": gauges, "phase": _phase(facts, now_s, last=last)})
+        state.apply({"delta": delta, "gauges": gauges, "phase": _phase(facts, now_s, last=last)})
         yield (None if t0_s is None else t0_s + now_s), list(state.collect())
+
+
+def _ticks(bills: "np.ndarray[Any, np.dtype[np.int64]]") -> dict[str, int]:
+    """The sum of these bills by component; what the sheet does not explain only where there is any."""
+    sums = dict(zip((*COMPONENTS, UNEXPLAINED), bills.sum(axis=0).tolist(), strict=True))
+    return {name: ticks for name, ticks in sums.items() if ticks}
 
 
 def _instants(run: Run, facts: RunFacts) -> Sequence[float]:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 def charts(run: Run, summary: Summary) -> list[Chart]:
     """In the order of the page; none for a run without requests."""
-    columns = Columns.of(run.records, run.chunks)
+    columns = run.columns
     if not len(columns):
         return []
     limit_s = ttft_limit_s([result.slo for result in summary.gates])

@@ -198,9 +198,24 @@ def health(run: Run, summary: Summary) -> str:
         ("difference of the two", figures.share(little), figures.share(MAX_LITTLE_ERROR)),
         ("records cut off", figures.count(run.torn), "0"),
         ("chunk times lost", figures.count(run.chunks.lost), ""),
+        *_selfcheck(run.manifest.get("selfcheck")),
     )
     made = [_row((name, "text"), escape(value), (escape(bound), "text")) for name, value, bound in rows]
     return _table("Load generator", ("", "measured", "limit"), made, left=(0, 2))
+
+
+def _selfcheck(result: Any) -> Iterable[tuple[str, str, str]]:
+    """What the instrument's last selfcheck on that machine found, each number of streams it tried."""
+    if not isinstance(result, dict):
+        yield "the instrument's own error", "not measured on this machine", "run `servebench selfcheck` once"
+        return
+    limits = result.get("limits") or {}
+    day = str(result.get("date", ""))[:10]
+    for count, row in (result.get("streams") or {}).items():
+        error_us = row.get("chunk_error_us", {}).get("p99")
+        name = f"selfcheck of {day}: chunk times off by, p99, {count} streams"
+        shown = figures.NOTHING if error_us is None else f"{error_us:.1f} µs"
+        yield name, shown, f"{limits.get('chunk_error_p99_us', 0):g} µs"
 
 
 def facts(run: Run, summary: Summary) -> str:

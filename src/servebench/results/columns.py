@@ -33,7 +33,7 @@ _NUMBERS = (
 class Columns:
     """One row a request. numbers: the record's fields by name, None as NaN; outcome: index into OUTCOMES.
 
-    gaps_us and gap_owner: all gaps between chunks, and the row each belongs to.
+    gaps_us and gap_owner: all gaps between chunks, and the row each belongs to, ascending.
     """
 
     numbers: dict[str, Floats]
@@ -79,6 +79,37 @@ class Columns:
             self.counted[rows],
             self.gaps_us[of_rows],
             new_position[self.gap_owner[of_rows]],
+        )
+
+    def take(self, order: NDArray[np.int64]) -> "Columns":
+        """These rows, in this order, with their gaps."""
+        counts = np.bincount(self.gap_owner, minlength=len(self))
+        starts = np.cumsum(counts) - counts
+        taken = counts[order]
+        shift = starts[order] - (np.cumsum(taken) - taken)
+        places = np.repeat(shift, taken) + np.arange(int(taken.sum()))
+        return Columns(
+            {name: values[order] for name, values in self.numbers.items()},
+            self.outcome[order],
+            self.class_code[order],
+            self.class_names,
+            self.counted[order],
+            self.gaps_us[places],
+            np.repeat(np.arange(len(order), dtype=np.int64), taken),
+        )
+
+    def between(self, start: int, stop: int) -> "Columns":
+        """The rows from start up to stop, as views."""
+        low, high = np.searchsorted(self.gap_owner, (start, stop)).tolist()
+        rows = slice(start, stop)
+        return Columns(
+            {name: values[rows] for name, values in self.numbers.items()},
+            self.outcome[rows],
+            self.class_code[rows],
+            self.class_names,
+            self.counted[rows],
+            self.gaps_us[low:high],
+            self.gap_owner[low:high] - start,
         )
 
     def of_class(self, name: str | None) -> "Columns":

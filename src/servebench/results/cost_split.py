@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from servebench.catalog.load import load_catalog
 from servebench.catalog.prices import TICKS_PER_USD, PriceSheet
-from servebench.cost.bill import BillError, Usage, bill, usd_text
+from servebench.cost.bill import BillError, token_charges, usd_text
 from servebench.errors import UsageError
 from servebench.meter.record import RequestRecord
 
 COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool")
 UNEXPLAINED = "unexplained"
+_MOST_TOKENS = 2**40  # more is no usage, and its ticks would not fit 63 bits
 
 PriceOf = Callable[[str], PriceSheet | None]
 
@@ -42,16 +43,56 @@ def catalog_price(model: str) -> PriceSheet | None:
 
 
 def component_rows(records: Sequence[RequestRecord], price_of: PriceOf) -> NDArray[np.int64]:
-    """Each record's component_ticks, one row a record: COMPONENTS, then the unexplained."""
-    columns = {name: number for number, name in enumerate((*COMPONENTS, UNEXPLAINED))}
-    rows = np.zeros((len(records), len(columns)), dtype=np.int64)
-    sheets: dict[str, PriceSheet | None] = {}
-    for row, record in zip(rows, records, strict=True):
-        if record.model not in sheets:
-            sheets[record.model] = price_of(record.model)
-        for name, ticks in component_ticks(record, sheets[record.model]).items():
-            row[columns[name]] = ticks
+    """Each record's cost by component, in ticks, one row a record: COMPONENTS, then what of its cost the
+    price sheet does not explain. Zeros: free, or no cost known.
+    """
+    rows = np.zeros((len(records), len(COMPONENTS) + 1), dtype=np.int64)
+    totals = [0 if record.cost_usd is None else _ticks(record.cost_usd) for record in records]
+    rows[:, -1] = totals
+    alike: dict[tuple[str, str | None], list[int]] = {}
+    for position, (record, total) in enumerate(zip(records, totals, strict=True)):
+        if total and record.usage_source == "usage" and record.prompt_tokens is not None:
+            alike.setdefault((record.model, record.service_tier), []).append(position)
+    for (model, tier), positions in alike.items():
+        sheet = price_of(model)
+        if sheet is not None:
+            _split(rows, records, np.array(positions), sheet, tier)
     return rows
+
+
+def _split(
+    rows: NDArray[np.int64],
+    records: Sequence[RequestRecord],
+    positions: NDArray[np.int64],
+    sheet: PriceSheet,
+    tier: str | None,
+) -> None:
+    """Move what the sheet explains of these rows from the unexplained to its components."""
+    used = np.array([_usage(records[position]) for position in positions.tolist()])
+    prompt, cached = used[:, 0], used[:, 1]
+    possible = ((used >= 0) & (used <= _MOST_TOKENS)).all(axis=1) & (cached <= prompt)
+    rows_of, counts = positions[possible], used[possible].astype(np.int64).T
+    try:
+        parts = token_charges((counts[0], counts[1], counts[2], counts[3]), sheet, service_tier=tier)
+    except BillError:
+        return
+    for number, ticks in enumerate(parts):
+        rows[rows_of, number] = ticks
+        rows[rows_of, -1] -= ticks
+
+
+def _usage(record: RequestRecord) -> tuple[float, float, float, float]:
+    """Floats, as a server may say any number."""
+    return (
+        float(record.prompt_tokens or 0),
+        float(record.cached_tokens or 0),
+        float(record.completion_tokens or 0),
+        float(record.reasoning_tokens or 0),
+    )
+
+
+def _ticks(usd: str) -> int:
+    return int(Decimal(usd) * TICKS_PER_USD)
 
 
 def cost_of(records: Sequence[RequestRecord], components: NDArray[np.int64] | None = None) -> Cost:
@@ -97,32 +138,3 @@ def per_million(amount: Decimal | None, tokens: int) -> str | None:
         return None
     with localcontext(prec=60):
         return plain((amount * 1_000_000 / tokens).quantize(Decimal("0.000001")))
-
-
-def component_ticks(record: RequestRecord, sheet: PriceSheet | None) -> dict[str, int]:
-    """A record's cost by component, in ticks; what the sheet does not say is "unexplained". Empty: free."""
-    if record.cost_usd is None:
-        return {}
-    total = int(Decimal(record.cost_usd) * TICKS_PER_USD)
-    if not total:
-        return {}
-    parts = _bill_parts(record, sheet)
-    difference = total - sum(parts.values())
-    return {**parts, UNEXPLAINED: difference} if difference else parts
-
-
-def _bill_parts(record: RequestRecord, sheet: PriceSheet | None) -> dict[str, int]:
-    if sheet is None or record.usage_source != "usage" or record.prompt_tokens is None:
-        return {}
-    usage = (
-        record.prompt_tokens,
-        record.cached_tokens or 0,
-        record.completion_tokens or 0,
-        record.reasoning_tokens or 0,
-    )
-    try:
-        one = bill(Usage(*usage, service_tier=record.service_tier), sheet)
-    except BillError:
-        return {}
-    ticks = (one.input_ticks, one.cached_ticks, one.output_ticks, one.reasoning_ticks, one.tool_ticks)
-    return dict(zip(COMPONENTS, ticks, strict=True))

@@ -145,9 +145,19 @@ class LiveStats:
     def take(self) -> dict[str, Any]:
         """What came since the last take(), as a delta; it is in this object's totals from now on."""
         pending, self._pending = self._pending, []
+        records = [record for record, _, _ in pending]
+        columns = Columns.of(records, ChunkTimes.of([chunk_us for _, chunk_us, _ in pending]))
+        ticks: dict[str, int] = {}
+        for _, _, cost_ticks in pending:
+            _add(ticks, cost_ticks)
+        return self.take_columns(columns, ticks)
+
+    def take_columns(self, columns: Columns, cost_ticks: Mapping[str, int]) -> dict[str, Any]:
+        """take() of these records and their whole bill by component, instead of those that were added."""
         fresh = _Totals(self._slos, self._goodput)
-        if pending:
-            self._count(fresh, pending)
+        if len(columns):
+            self._count(fresh, columns)
+            _add(fresh.cost_ticks, cost_ticks)
         delta = fresh.delta()
         self._totals.merge(delta)
         return delta
@@ -184,18 +194,12 @@ class LiveStats:
         """The totals in the shape of a delta."""
         return self._totals.delta()
 
-    def _count(
-        self, fresh: _Totals, pending: Sequence[tuple[RequestRecord, Times, Mapping[str, int]]]
-    ) -> None:
-        records = [record for record, _, _ in pending]
-        columns = Columns.of(records, ChunkTimes.of([chunk_us for _, chunk_us, _ in pending]))
+    def _count(self, fresh: _Totals, columns: Columns) -> None:
         for code, count in enumerate(np.bincount(columns.outcome, minlength=len(OUTCOMES)).tolist()):
             fresh.outcomes[OUTCOMES[code].value] = count
         for kind, values in columns.tokens().items():
             fresh.tokens[kind]["counted"] = int(values[columns.counted].sum())
             fresh.tokens[kind]["usage"] = int(values[~columns.counted].sum())
-        for _, _, cost_ticks in pending:
-            _add(fresh.cost_ticks, cost_ticks)
         for slo in self._slos:
             if slo.is_rate:
                 continue

@@ -15,11 +15,13 @@ import os
 import re
 import shutil
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -27,8 +29,10 @@ import orjson
 from servebench.errors import OperationError, UsageError
 from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import LOST, ChunkTimes
+from servebench.results.columns import Columns
 from servebench.results.redaction import redact_tree
 
+T = TypeVar("T")
 MANIFEST, REQUESTS, CHUNKS, SUMMARY, PARTS = (
     "manifest.json",
     "requests.jsonl",
@@ -130,7 +134,7 @@ def gather_parts(run_dir: Path) -> Gathered:
     return Gathered(len(parts), int(first.sum()), torn, int(len(index) - first.sum()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: cached_property needs the dict
 class Run:
     """A run read back: records by id, and their chunk times at the same positions."""
 
@@ -143,6 +147,11 @@ class Run:
     def chunk_us(self, position: int) -> "np.ndarray[Any, np.dtype[np.int32]]":
         """First chunk - send, then gaps, in us, of records[position]; a view."""
         return self.chunks[position]
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The records as arrays, made once."""
+        return Columns.of(self.records, self.chunks)
 
 
 def read_run(path: Path | str) -> Run:
@@ -158,7 +167,7 @@ def read_run(path: Path | str) -> Run:
     torn = 0
     for lines_path, chunks_path in sources:
         count = len(records)
-        for line in _lines(lines_path):
+        for line in _lines(lines_path, RequestRecord.from_json):
             if line is None:
                 torn += 1
             else:
@@ -216,6 +225,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 # --- the parts ---------------------------------------------------------------------------------------
 
+_place = itemgetter("id", "sent_s", "chunks")  # all that the merge needs of a record
 _INDEX = np.dtype(
     [("id", np.int64), ("sent", np.int8), ("part", np.int32), ("line", np.int64), ("length", np.int32),
      ("chunk", np.int64), ("chunks", np.int64)]
@@ -233,19 +243,18 @@ def _part_paths(run_dir: Path) -> list[tuple[Path, Path]]:
 
 def _index(parts: list[tuple[Path, Path]]) -> tuple["np.ndarray[Any, Any]", int]:
     """Where every record and its times stand, by id; of two with one id the one that was sent comes first."""
-    rows: list[tuple[int, int, int, int, int, int, int]] = []
+    rows: list[tuple[int, bool, int, int, int, int, int]] = []
     torn = 0
     for number, (lines_path, _) in enumerate(parts):
         line_at = chunk_at = 0
-        for line in _lines(lines_path):
+        for line in _lines(lines_path, _place):
             if line is None:
                 torn += 1
                 continue
-            raw, record = line
-            unsent = int(record.sent_ns is None)
-            rows.append((record.id, unsent, number, line_at, len(raw), chunk_at, record.chunks))
+            raw, (request_id, sent, chunks) = line
+            rows.append((request_id, sent is None, number, line_at, len(raw), chunk_at, chunks))
             line_at += len(raw)
-            chunk_at += record.chunks
+            chunk_at += chunks
     index = np.array(rows, dtype=_INDEX)
     return index[np.lexsort((index["part"], index["sent"], index["id"]))], torn
 
@@ -253,20 +262,18 @@ def _index(parts: list[tuple[Path, Path]]) -> tuple["np.ndarray[Any, Any]", int]
 def _merge(run_dir: Path, parts: list[tuple[Path, Path]], index: "np.ndarray[Any, Any]") -> None:
     totals = [int(index["chunk"][index["part"] == n].max(initial=0)) for n in range(len(parts))]
     times = [
-        _chunk_values(chunks_path, total + int(index["chunks"].max(initial=0)))
+        _chunk_values(chunks_path, total + int(index["chunks"].max(initial=0))).astype("<i4", copy=False)
         for (_, chunks_path), total in zip(parts, totals, strict=True)
     ]
     lines = [open(path, "rb") for path, _ in parts]  # noqa: SIM115 - closed below
     part_requests, part_chunks = run_dir / f".{REQUESTS}.part", run_dir / f".{CHUNKS}.part"
     try:
         with open(part_requests, "wb") as requests_file, open(part_chunks, "wb") as chunks_file:
-            for row in index:
-                source = lines[row["part"]]
-                source.seek(row["line"])
-                requests_file.write(source.read(row["length"]))
-                chunks_file.write(
-                    times[row["part"]][row["chunk"] : row["chunk"] + row["chunks"]].astype("<i4").tobytes()
-                )
+            for _, _, part, line_at, length, chunk_at, chunks in index.tolist():
+                source = lines[part]
+                source.seek(line_at)  # seldom leaves the buffer: a part is nearly in order
+                requests_file.write(source.read(length))
+                chunks_file.write(times[part][chunk_at : chunk_at + chunks])
     finally:
         for file in lines:
             file.close()
@@ -283,8 +290,11 @@ def _by_id(records: list[RequestRecord], chunks: ChunkTimes) -> tuple[list[Reque
 # --- reading and writing -----------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> Iterator[tuple[bytes, RequestRecord] | None]:
-    """Each whole line with its record; None for a torn last line. Raises UsageError naming a broken line."""
+def _lines(path: Path, read: Callable[[dict[str, Any]], T]) -> Iterator[tuple[bytes, T] | None]:
+    """Each whole line with what `read` makes of it; None for a torn last line.
+
+    Raises UsageError naming a broken line.
+    """
     plain, packed = path, path.with_name(path.name + ".gz")
     if not plain.exists() and not packed.exists():
         raise UsageError(f"{plain} is missing: the run left no records there")
@@ -295,7 +305,7 @@ def _lines(path: Path) -> Iterator[tuple[bytes, RequestRecord] | None]:
                     yield None
                     return
                 try:
-                    yield raw, RequestRecord.from_json(orjson.loads(raw))
+                    yield raw, read(orjson.loads(raw))
                 except (ValueError, KeyError, TypeError) as error:
                     what = f"{type(error).__name__}: {error}"
                     raise UsageError(
@@ -320,7 +330,7 @@ def _chunk_values(path: Path, wanted: int) -> "np.ndarray[Any, np.dtype[np.int32
     except (OSError, EOFError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     if len(found) >= wanted:
-        return found[:wanted].astype(np.int32, copy=False)
+        return np.asarray(found[:wanted].astype(np.int32, copy=False))  # a memmap is slow to slice
     return np.concatenate((found, np.full(wanted - len(found), LOST, dtype=np.int32))).astype(np.int32)
 
 

@@ -69,6 +69,7 @@ def summarise_run(
         manifest=run.manifest,
         price_of=price_of,
         torn=run.torn,
+        columns=run.columns,
     )
 
 
@@ -81,9 +82,13 @@ def summarise(
     manifest: Mapping[str, Any] | None = None,
     price_of: PriceOf | None = None,
     torn: int = 0,
+    columns: Columns | None = None,
 ) -> Summary:
-    """records and their chunk times at the same positions. torn: lines that could not be read back."""
-    columns = Columns.of(records, chunks)
+    """records and their chunk times at the same positions. torn: lines that could not be read back.
+
+    columns: Columns.of the two, where they are made already.
+    """
+    columns = Columns.of(records, chunks) if columns is None else columns
     window = _window(columns, facts)
     components = None if price_of is None else component_rows(records, price_of)
     share = _chunk_share(columns, chunks, window)
