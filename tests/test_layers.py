@@ -18,6 +18,7 @@ EDGES = Edges(
         {
             "servebench.catalog.yaml_file",
             "servebench.results.run_directory",
+            "servebench.workload.prompt_files",
             "servebench.workload.scenario",
             "servebench.workload.traces",
         }

@@ -15,6 +15,7 @@ VERBS = {
     "demo": "Start the mock, drive a mixed scenario through Locust, print the table, write the run.",
     "mock": "Serve the mock: an OpenAI-compatible server in xAI's dialect, timed by a model of batching.",
     "run": "One measured run of a scenario against a mock, the xAI API or any URL.",
+    "init": "Write a commented scenario to edit, from a shipped one.",
     "plan": "Replicas, GPUs and dollars an hour for a rate and an SLO, by simulation.",
     "tiers": "The model tiers of the catalog, each number with its source.",
     "prices": "API prices, with dates and sources.",

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from servebench.errors import UsageError
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import least_prompt_tokens
+from servebench.workload.prompt_set import PromptSet
+from servebench.workload.prompt_sizes import PromptSizes
 from servebench.workload.prompts import MARK_BYTES
 from servebench.workload.request_class import RequestClass
 
@@ -24,14 +26,15 @@ Ints = NDArray[np.int64]
 class SpecColumns:
     """Row k is of id start + k; every vector has the same length.
 
-    class_index counts in the scenario's order; output_tokens -1 = no limit sent; prefix -1 = none, else the
-    variant and prefix_tokens its length (0 = none). raised and shortened count the prompts whose drawn
-    length had to give way to the least that holds preamble, tools, prefix and mark, and to the context
-    window.
+    class_index counts in the scenario's order; asked_tokens is the prompt as drawn, prompt_tokens as sent;
+    output_tokens -1 = no limit sent; prefix -1 = none, else the variant and prefix_tokens its length (0 =
+    none). raised and shortened count the prompts whose drawn length had to give way to the least that holds
+    preamble, tools, prefix and mark, and to the context window.
     """
 
     start: int
     class_index: Ints
+    asked_tokens: Ints
     prompt_tokens: Ints
     output_tokens: Ints
     prefix: Ints
@@ -65,12 +68,20 @@ class SpecDraw:
         context_length_tokens: int,
         lengths: tuple[Ints, Ints] | None = None,
         own_prefixes: bool = True,
+        prompts: PromptSet | None = None,
     ) -> None:
         self._classes = classes
         self._seed = seed
         self._context_tokens = context_length_tokens
         self._lengths = lengths
-        self._own_prefixes = own_prefixes
+        self._own_prefixes = own_prefixes and prompts is None
+        self._prompts = (
+            None
+            if prompts is None
+            else PromptSizes(
+                prompts, classes, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token
+            )
+        )
         weights = np.array([cls.weight for cls in classes], dtype=np.float64)
         self._edges = np.cumsum(weights) / weights.sum()
         self._variants = [self._variant_tokens(cls, bytes_per_token) for cls in classes]
@@ -79,6 +90,11 @@ class SpecDraw:
             _least(cls, variants, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
             for cls, variants in zip(classes, self._variants, strict=True)
         ]
+        if self._prompts is not None and self._prompts.longest_tokens >= context_length_tokens:
+            raise UsageError(
+                f"the longest prompt has {self._prompts.longest_tokens:,} tokens, "
+                f"which leaves nothing of a context window of {context_length_tokens:,}"
+            )
         for cls, least in zip(classes, self._least, strict=True):
             if least.max() >= context_length_tokens:
                 raise UsageError(
@@ -112,6 +128,9 @@ class SpecDraw:
             least[at] = self._least[k][prefix[at]]
         if self._lengths is not None:
             prompt, output = (vector[start : start + count].copy() for vector in self._lengths)
+        if self._prompts is not None:
+            prompt, output = self._prompts.lengths(start, choice, output)
+            least = prompt  # a user's own prompt is sent as it is
         return self._fitted(start, choice, prompt, output, prefix, prefix_tokens, least)
 
     def _fitted(
@@ -129,6 +148,7 @@ class SpecDraw:
         return SpecColumns(
             start=start,
             class_index=choice,
+            asked_tokens=prompt,
             prompt_tokens=fitted,
             output_tokens=output,
             prefix=prefix,

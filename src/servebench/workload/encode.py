@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import orjson
 
 from servebench.workload.history import history_messages
+from servebench.workload.prompt_set import PromptSet
 from servebench.workload.prompts import CORPUS_BYTES, MARK_BYTES, Corpus, billed_tokens, bytes_for
 from servebench.workload.request_class import TOOL_CHOICES, RequestClass
 from servebench.workload.sessions import split_id
@@ -28,7 +29,9 @@ class BodyEncoder:
         seed: int,
         preamble_tokens: int,
         bytes_per_token: float,
+        prompts: PromptSet | None = None,
     ) -> None:
+        self._prompts = prompts
         self._corpus = Corpus(seed)
         self._seed = seed
         self._preamble_tokens = preamble_tokens
@@ -50,10 +53,14 @@ class BodyEncoder:
             for name, cls in self._classes.items()
         ]
         tails += [cls.session.model_dump_json().encode() for cls in self._classes.values() if cls.session]
-        return b"\n".join((sizes, self._head, *tails, self._corpus.text(CORPUS_BYTES, 0)))
+        own = () if self._prompts is None else (text.encode() for text in self._prompts.messages)
+        return b"\n".join((sizes, self._head, *tails, *own, self._corpus.text(CORPUS_BYTES, 0)))
 
     def body(self, spec: RequestSpec) -> bytes:
         """The request body. Bills exactly spec.prompt_tokens on the mock (prompts.py has the formula)."""
+        if self._prompts is not None:
+            messages = self._prompts.messages[spec.id % len(self._prompts.messages)].encode()
+            return self._closed(spec, [self._head, messages[1:], _STREAM])
         ratio = self._bytes_per_token
         size = bytes_for(spec.prompt_tokens - self._preamble_tokens, bytes_per_token=ratio)
         size -= self._tools_bytes[spec.class_name]

@@ -6,7 +6,6 @@ workload.intended_ns[k::W]                # worker k of W takes these, and never
 workload.spec(id), workload.body(id)      # the same everywhere
 """
 
-import hashlib
 from collections import OrderedDict
 from functools import cached_property
 from typing import Literal
@@ -19,6 +18,8 @@ from servebench.errors import UsageError
 from servebench.workload.columns import SpecColumns, SpecDraw
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import BodyEncoder
+from servebench.workload.fingerprint import fingerprint
+from servebench.workload.prompt_set import PromptSet
 from servebench.workload.scenario import Scenario
 from servebench.workload.schedule import load_starts
 from servebench.workload.session_calls import SessionCalls
@@ -57,6 +58,7 @@ class WorkloadPlan(BaseModel):
     duration_s: float | None = Field(default=None, gt=0)
     warmup_s: float | None = Field(default=None, ge=0)
     trace: TraceArrays | None = None
+    prompts: PromptSet | None = None
 
     def build(self) -> "Workload":
         """The workload. UsageError where the overrides contradict each other or leave nothing to do."""
@@ -66,6 +68,15 @@ class WorkloadPlan(BaseModel):
             raise UsageError(
                 "a trace has its own arrivals: scale the trace, instead of giving a rate or users"
             )
+        if self.prompts is not None:
+            if self.trace is not None:
+                raise UsageError(
+                    "a trace has its own lengths, and prompts of one's own have theirs: choose one"
+                )
+            if any(cls.session is not None for cls in self.scenario.classes):
+                raise UsageError(
+                    f"prompts of one's own are single requests: {self.scenario.name} has sessions"
+                )
         if self.warmup >= self.duration:
             raise UsageError(
                 f"the warm-up of {self.warmup:g} s leaves nothing of a run of {self.duration:g} s"
@@ -123,6 +134,7 @@ class Workload:
             context_length_tokens=plan.context_length_tokens,
             lengths=lengths,
             own_prefixes=self._trace_blocks is None,
+            prompts=plan.prompts,
         )
         # a trace's rows are requests of their own
         self._sessions = SessionCalls(
@@ -142,6 +154,7 @@ class Workload:
             seed=self.plan.seed,
             preamble_tokens=self.plan.preamble_tokens,
             bytes_per_token=self.plan.bytes_per_token,
+            prompts=self.plan.prompts,
         )
 
     def columns(self, start: int = 0, count: int | None = None) -> SpecColumns:
@@ -211,7 +224,12 @@ class Workload:
         """Where the workload differs from what was asked, a sentence each (open loop)."""
         if self._whole is None:
             return ()
-        return self._whole.notes(self.plan.context_length_tokens)
+        notes = self._whole.notes(self.plan.context_length_tokens)
+        own, sent = self.plan.prompts, len(self.intended_ns)
+        if own is not None and sent > len(own.messages):
+            repeats = f"{len(own.messages)} prompts for {sent} requests: repeats hit the prefix cache"
+            return (*notes, f"{repeats}, and flatter time and cost")
+        return notes
 
     @property
     def schedule_hash(self) -> str:
@@ -220,23 +238,14 @@ class Workload:
         Equal hashes: the same bytes at the same times. A closed loop has no end and hashes its first ids, its
         users and their first think times.
         """
-        digest = hashlib.sha256(self._encoder.material())
         columns = self.columns(0, _HASHED_IDS) if self._whole is None else self._whole
-        for vector in (
-            self.intended_ns,
-            columns.class_index,
-            columns.prompt_tokens,
-            columns.output_tokens,
-            columns.prefix,
-            columns.prefix_tokens,
-        ):
-            digest.update(np.ascontiguousarray(vector, dtype="<i8").tobytes())
+        extra = []
         if self._trace_blocks is not None:
-            digest.update(self._trace_blocks.ids.astype("<i8").tobytes())
+            extra.append(self._trace_blocks.ids.astype("<i8").tobytes())
         if self.mode == "closed":
             think = [self.think_time_s(id) for id in range(64)]
-            digest.update(f"{self.users}/{think}".encode())
-        return digest.hexdigest()
+            extra.append(f"{self.users}/{think}".encode())
+        return fingerprint(self._encoder.material(), self.intended_ns, columns, extra=extra)
 
     def _holding(self, id: int) -> SpecColumns:
         if self._whole is not None:

@@ -72,6 +72,14 @@ def scenario_names() -> list[str]:
     )
 
 
+def scenario_text(name: str) -> str:
+    """The file of a shipped scenario, comments and all. UsageError listing the names where there is none."""
+    if name.replace("-", "_") not in scenario_names():
+        known = ", ".join(scenario_names())
+        raise UsageError(f"no shipped scenario {name!r}: the shipped ones are {known}{_near(name)}")
+    return _read(name)[0]
+
+
 def load_scenario(name_or_path: str | Path) -> Scenario:
     """A shipped scenario by name, or a file by path. UsageError with every problem of the file at once."""
     return parse_scenario(*_read(name_or_path))
@@ -132,13 +140,16 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except FileNotFoundError:
-        near = difflib.get_close_matches(shipped, scenario_names(), 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(
             f"no scenario {str(name_or_path)!r}: there is no such file, "
-            f"and the shipped scenarios are {', '.join(scenario_names())}{hint}"
+            f"and the shipped scenarios are {', '.join(scenario_names())}{_near(shipped)}"
         ) from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name, scenario_names(), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
