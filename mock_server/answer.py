@@ -94,7 +94,10 @@ def _reasoning_tokens(chat: ChatRequest, tier: Tier, uniform: float) -> int:
 
 
 def _calls_a_tool(chat: ChatRequest) -> bool:
-    return bool(chat.tools) and chat.tool_choice != "none" and chat.last_role == "user"
+    """With auto the model answers in text once it has a tool's result; required and a named tool mean it."""
+    if not chat.tools or chat.tool_choice == "none":
+        return False
+    return chat.tool_choice != "auto" or chat.last_role == "user"
 
 
 def _tool_calls(chat: ChatRequest, rng: Random, *, twice: bool) -> tuple[ToolCall, ...]:

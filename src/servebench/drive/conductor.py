@@ -36,6 +36,7 @@ class Conductor:
         self.clock_offsets: dict[int, ClockOffset] = {}
         self.interrupted = False
         self.stopped_s: float | None = None
+        self.carried_out = False  # every arrival of the plan has been sent and has ended
         self.finished: Finished | None = None
         self._collector: CollectorHandle | None = None
         self._in_flight: dict[int, int] = {}
@@ -79,7 +80,9 @@ class Conductor:
         if self.stopped_s is None:
             self.stopped_s = self.elapsed_s()
             # SIGTERM, the web UI's stop: whatever it was, the plan was not carried out
-            early = self.stopped_s < self.workload.duration_s - 0.05
+            early = not self.carried_out and self.stopped_s < self.workload.duration_s - 0.05
+            if self.carried_out:
+                self.stopped_s = max(self.stopped_s, self.workload.duration_s)
             self.interrupted = self.interrupted or (early and self.settings.own_exit_codes)
 
     def take_report(self, report: dict[str, Any]) -> None:

@@ -110,6 +110,8 @@ def from_live(environment: Any, msg: Any, **_: Any) -> None:
 def from_idle(environment: Any, msg: Any, **_: Any) -> None:
     rig.idle.add(msg.data["shard"])
     if rig.idle == set(rig.shards.values()):
+        if rig.conductor is not None:
+            rig.conductor.carried_out = True
         gevent.spawn(end_test, environment)
 
 

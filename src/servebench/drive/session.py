@@ -21,6 +21,7 @@ from servebench.drive.pacer import Pacer
 from servebench.drive.settings import RunSettings
 from servebench.drive.stalls import Stalls
 from servebench.drive.targets import api_key
+from servebench.drive.turns import Turns
 from servebench.errors import OperationError
 from servebench.meter import Outcome, RequestRecord
 from servebench.meter.call import CHAT_PATH, Call, Target, Timeouts
@@ -72,6 +73,7 @@ class LoadSession:
         self._specs: dict[int, RequestSpec] = {}
         self._bodies: dict[int, bytes] = {}
         self._pacer: Pacer | None = None
+        self._turns = Turns(self.workload, lambda id, at_ns: self._submit(id, at_ns, self._record_done))
         self._ids = range(shard, len(self.workload.intended_ns), shards)
         self._next_id = shard
         self._arrivals_over = False
@@ -153,10 +155,11 @@ class LoadSession:
             return
         self._closing.set()
         stopped_ns = self._since_t0_ns()
+        self._turns.stop()
         if self._pacer is not None:
             self._pacer.stop()
         self._drain_until_s = time.monotonic() + grace_s
-        while (self.loop.in_flight or self.loop.queued) and time.monotonic() < self._drain_until_s:
+        while self._under_way() and time.monotonic() < self._drain_until_s:
             gevent.sleep(0.02)
         self.loop.abort_all()
         if self._pacer is not None:
@@ -222,6 +225,8 @@ class LoadSession:
     def _record_done(self, record: RequestRecord, chunk_us: "array[int]") -> None:
         self._in_flight.change(-1, record.end_ns)
         self._keep(record, chunk_us)
+        if self.open_loop and self.running and self.t0_ns is not None:
+            self._turns.follow(record, t0_ns=self.t0_ns)
         self._check_idle()
 
     def _keep(self, record: RequestRecord, chunk_us: "array[int]") -> None:
@@ -241,7 +246,10 @@ class LoadSession:
         self._arrivals_over = True
         self._check_idle()
 
+    def _under_way(self) -> int:
+        return self.loop.in_flight + self.loop.queued + self._turns.waiting
+
     def _check_idle(self) -> None:
-        if self._arrivals_over and self.running and not (self.loop.in_flight or self.loop.queued):
+        if self._arrivals_over and self.running and not self._under_way():
             self._arrivals_over = False
             gevent.get_hub().loop.run_callback(self._on_idle)

@@ -39,6 +39,8 @@ def build_session(environment: Any, settings: RunSettings, *, shard: int, shards
         if isinstance(environment.runner, WorkerRunner):
             environment.runner.send_message("servebench_idle", {"shard": shard})
         else:
+            if rig.conductor is not None:
+                rig.conductor.carried_out = True
             gevent.spawn(end_test, environment)
 
     return LoadSession(settings, shard=shard, shards=shards, on_record=on_record, on_idle=on_idle)
