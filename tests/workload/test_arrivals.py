@@ -90,7 +90,7 @@ def test_slices_of_workers_are_a_partition(
     assert np.array_equal(again, starts)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(PROCESSES), st.integers(0, 1000), st.floats(0.5, 10), st.floats(0.5, 10))
 def test_a_longer_run_begins_with_the_shorter_ones_arrivals(
     process: tuple[Process, float], seed: int, short_s: float, more_s: float

@@ -87,7 +87,7 @@ def test_a_body_asks_what_its_spec_says_and_bills_exactly_its_prompt_tokens(plan
         assert len(chat.tools_json) + sum(len(text.encode()) for text in chat.contents) == content_bytes(body)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plans(), st.randoms(use_true_random=False))
 def test_any_worker_builds_the_same_bytes_in_any_order(plan: WorkloadPlan, random: Any) -> None:
     here, there = plan.build(), WorkloadPlan.model_validate_json(plan.model_dump_json()).build()

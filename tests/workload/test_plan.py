@@ -16,7 +16,7 @@ CLOSED = {"load": {"users": 5, "think_time_s": {"dist": "exponential", "mean": 2
 LONG = {"name": "long", "weight": 0.5, "input_tokens": {"dist": "uniform", "min": 64000, "max": 128000}}
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**40), st.sampled_from([1, 2, 4]))
 def test_the_slices_of_all_workers_are_the_whole_with_every_id_once(seed: int, workers: int) -> None:
     one = plan(CHAT, LONG, seed=seed)

@@ -192,7 +192,7 @@ def test_times_and_areas_are_inverse(raw: list[tuple[float, float]], data: Any) 
     assert [curve.area_s(float(t)) for t in times] == pytest.approx(areas.tolist(), rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, 2**40), st.floats(0.5, 20), st.floats(0.1, 20))
 def test_a_longer_run_begins_with_the_shorter_ones_arrivals(
     load: dict[str, Any], seed: int, short_s: float, more_s: float

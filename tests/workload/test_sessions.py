@@ -53,7 +53,7 @@ def content(body: bytes) -> bytes:
     return chat.tools_json + "".join(chat.contents).encode()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**40), st.sampled_from([4.0, 3.3, 1.0]), st.sampled_from([0, 192]))
 def test_each_prompt_begins_with_the_one_before_and_bills_exactly(
     seed: int, ratio: float, preamble: int

@@ -91,7 +91,7 @@ def test_a_directory_is_one_prompt_a_document_in_the_order_of_names(tmp_path: Pa
         load_prompts(tmp_path / "none.jsonl")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=6),
     st.sampled_from([4.0, 3.3]),
