@@ -33,7 +33,7 @@ import click
 @click.option(
     "--trace",
     type=click.Path(dir_okay=False),
-    help="Replay this trace's times and lengths (Azure 2023 CSV or JSONL).",
+    help="Replay this trace's times and lengths (Azure, BurstGPT, Mooncake, ServeGen, Bailian, JSONL).",
 )
 @click.option(
     "--trace-start",

@@ -13,7 +13,7 @@ from servebench.results.redaction import redact_command
 from servebench.results.slo import parse_goodput, parse_slos
 from servebench.workload.plan import TraceArrays, WorkloadPlan
 from servebench.workload.scenario import load_scenario
-from servebench.workload.traces import load_trace
+from servebench.workload.traces import read_trace
 
 _WEB_PORT = 8089
 
@@ -123,8 +123,13 @@ def _plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
 def _trace(request: RunRequest) -> TraceArrays | None:
     if request.trace is None:
         return None
-    rows = load_trace(request.trace).select(start_s=request.trace_start_s, duration_s=request.duration_s)
-    return rows.scale(request.rate_scale, seed=request.seed).arrays()
+    return read_trace(
+        request.trace,
+        start_s=request.trace_start_s,
+        duration_s=request.duration_s,
+        rate_scale=request.rate_scale,
+        seed=request.seed,
+    ).arrays()
 
 
 def _run_dir(request: RunRequest, plan: WorkloadPlan) -> Path:

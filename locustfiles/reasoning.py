@@ -1,0 +1,10 @@
+"""Long thinking before the answer: `locust -f locustfiles/reasoning.py --host http://127.0.0.1:8000`.
+
+A mock to try it on: `servebench mock --port 8000`.
+"""
+
+from servebench.drive.users import ScenarioUser
+
+
+class ReasoningUser(ScenarioUser):
+    scenario = "reasoning"

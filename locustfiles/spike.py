@@ -1,0 +1,10 @@
+"""Chat through a spike of the rate: `locust -f locustfiles/spike.py --host http://127.0.0.1:8000`.
+
+A mock to try it on: `servebench mock --port 8000`.
+"""
+
+from servebench.drive.users import ScenarioUser
+
+
+class SpikeUser(ScenarioUser):
+    scenario = "spike"
