@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from array import array
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -20,10 +21,12 @@ from servebench.results.run_directory import (
     PartWriter,
     default_run_dir,
     gather_parts,
+    gather_run,
     read_run,
     write_manifest,
 )
 from tests.results import made_run
+from tests.results.records import made_runs
 
 
 def _same(run_dir: Path, made: made_run.Made) -> None:
@@ -225,3 +228,24 @@ def test_a_manifest_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "an-unusual-value" not in text
     assert "x" * 20 not in text
     assert '"seed": 1' in text
+
+
+@given(made=made_runs(), parts=st.integers(1, 3), again=st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_gathering_and_reading_at_once_is_the_same(made: made_run.Made, parts: int, again: bool) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        one, other = Path(scratch) / "one", Path(scratch) / "other"
+        for run_dir in (one, other):
+            made_run.write(run_dir, made, parts=parts)
+            if again and made:  # a second record of an id, as a part shipped twice leaves it
+                writer = PartWriter(run_dir, parts)
+                writer.write(*made[0])
+                writer.close()
+        gather_parts(one)
+        plain, at_once = read_run(one), gather_run(other)
+        assert at_once.records == plain.records
+        assert at_once.chunks.values.tolist() == plain.chunks.values.tolist()
+        assert at_once.chunks.offsets.tolist() == plain.chunks.offsets.tolist()
+        for name in ("requests.jsonl", "chunks.i32"):
+            assert (other / name).read_bytes() == (one / name).read_bytes()
+        assert gather_run(other).records == plain.records  # nothing left to gather: it reads

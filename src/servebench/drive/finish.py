@@ -1,9 +1,11 @@
 """After the last record: gather the parts, work out the summary, write every file, choose the exit code."""
 
+import gc
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +23,7 @@ from servebench.results.exit_code import exit_code
 from servebench.results.run_directory import (
     SUMMARY,
     Run,
-    gather_parts,
-    read_run,
+    gather_run,
     write_bytes,
     write_json,
 )
@@ -110,26 +111,48 @@ class Finished:
     run_dir: Path
     exit_code: int
     print_json: bool
+    shown: bool  # the summary, while the other files were still to be written
 
     def show(self) -> None:
-        """The table, or the summary as JSON, on stdout."""
-        if self.print_json:
-            print(json.dumps(self.summary.to_json(), indent=2))
-            return
-        print_summary(self.summary)
-        print(f"run directory: {self.run_dir}   report: {self.run_dir / 'report.html'}")
+        """What is not yet on stdout."""
+        if not self.shown:
+            show_summary(self.summary, as_json=self.print_json)
+        if not self.print_json:
+            print(f"run directory: {self.run_dir}   report: {self.run_dir / 'report.html'}")
 
 
+def show_summary(summary: Summary, *, as_json: bool) -> None:
+    """The table, or the summary as JSON, on stdout at once."""
+    if as_json:
+        print(json.dumps(summary.to_json(), indent=2))
+    else:
+        print_summary(summary)
+    sys.stdout.flush()
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """A hundred thousand records are made and none is garbage: looking for some takes a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_no_collections()
 def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
     """Write summary.json, report.html, metrics.om and what else was asked for. It never touches records.
 
-    Trouble with one output is said and makes the exit code 1; the others are still written.
+    Shows the summary as soon as there is one, but under plain `locust`, whose own tables come first. Trouble
+    with one output is said and makes the exit code 1; the others are still written.
     """
     run_dir = Path(settings.run_dir)
-    gather_parts(run_dir)
+    run = gather_run(run_dir)
     (run_dir / "run.json").unlink(missing_ok=True)  # all of it is in the manifest
-    run = read_run(run_dir)
     summary = summarise_run(run)
+    if settings.own_exit_codes:
+        show_summary(summary, as_json=settings.print_json)
     troubles = []
     for write in _outputs(settings, run, summary):
         try:
@@ -137,7 +160,8 @@ def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
         except (OSError, ServebenchError) as error:
             troubles.append(str(error))
             sys.stderr.write(f"servebench: {error}\n")
-    return Finished(summary, run_dir, exit_code(summary, error=bool(troubles)), settings.print_json)
+    code = exit_code(summary, error=bool(troubles))
+    return Finished(summary, run_dir, code, settings.print_json, settings.own_exit_codes)
 
 
 def _outputs(settings: RunSettings, run: Run, summary: Summary) -> list[Callable[[], object]]:

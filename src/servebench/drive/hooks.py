@@ -21,6 +21,7 @@ from servebench.drive.conductor import Conductor, watch
 from servebench.drive.master import (
     MASTER_MESSAGES,
     START_LEAD_NS,
+    await_workers,
     collect,
     start_workers,
     watch_workers,
@@ -56,6 +57,8 @@ def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None
     gevent.signal_handler(signal.SIGINT, on_sigint, environment)
     gc.collect()
     gc.freeze()  # what was imported stays; collections in the run need not walk it
+    if isinstance(runner, MasterRunner) and environment.parsed_options.processes:
+        await_workers(environment)
 
 
 def on_sigint(environment: Any) -> None:

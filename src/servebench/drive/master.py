@@ -14,8 +14,17 @@ from servebench.errors import ServebenchError
 START_LEAD_NS = 200_000_000
 _REMOTE_LEAD_NS = 1_000_000_000
 _BUILD_TIMEOUT_S = 60.0
+_JOIN_TIMEOUT_S = 5.0
 _PING_TIMEOUT_S = 5.0
 _DRAIN_MARGIN_S = 15.0
+
+
+def await_workers(environment: Any) -> None:
+    """Until the forked workers have joined: Locust itself looks for them once a second only."""
+    options = environment.parsed_options
+    until = time.monotonic() + _JOIN_TIMEOUT_S
+    while len(environment.runner.clients.ready) < options.expect_workers and time.monotonic() < until:
+        gevent.sleep(0.01)
 
 
 def start_workers(environment: Any, conductor: Conductor) -> None:

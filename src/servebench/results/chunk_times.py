@@ -47,10 +47,13 @@ class ChunkTimes:
         """Each chunk's time since its send, and its record's position; a record with losses is left out."""
         counts = np.diff(self.offsets)
         owner = np.repeat(np.arange(len(self), dtype=np.int64), counts)
-        damaged = np.zeros(len(self), dtype=bool)
-        damaged[owner[self.values == LOST]] = True
         running = np.concatenate(([0], np.cumsum(self.values, dtype=np.int64)))
         since = running[1:] - np.repeat(running[self.offsets[:-1]], counts)
+        lost = self.values == LOST
+        if not lost.any():
+            return since, owner
+        damaged = np.zeros(len(self), dtype=bool)
+        damaged[owner[lost]] = True
         whole = ~damaged[owner]
         return since[whole], owner[whole]
 

@@ -11,6 +11,7 @@ behind (a torn last line, times without a line) is dropped by the readers; every
 
 import errno
 import gzip
+import mmap
 import os
 import re
 import shutil
@@ -121,17 +122,10 @@ def gather_parts(run_dir: Path) -> Gathered:
     parts = _part_paths(run_dir)
     if not parts:
         return Gathered(0, 0, 0, 0)
-    index, torn = _index(parts)
-    first = np.ones(len(index), dtype=bool)
-    first[1:] = index["id"][1:] != index["id"][:-1]
-    try:
-        _merge(run_dir, parts, index[first])
-        done = run_dir / "parts.gathered"
-        os.rename(run_dir / PARTS, done)  # at once: readers see either all parts or the merged files
-        shutil.rmtree(done)
-    except OSError as error:
-        raise _disk_error(error, run_dir) from error
-    return Gathered(len(parts), int(first.sum()), torn, int(len(index) - first.sum()))
+    index, torn = _index(parts, lambda row: row)
+    kept = _kept(index)
+    _replace_parts(run_dir, parts, index[kept])
+    return Gathered(len(parts), len(kept), torn, len(index) - len(kept))
 
 
 @dataclass(frozen=True)  # no slots: cached_property needs the dict
@@ -183,6 +177,27 @@ def read_run(path: Path | str) -> Run:
     return Run(run_dir, manifest, records, chunks, torn)
 
 
+def gather_run(run_dir: Path) -> Run:
+    """gather_parts, then read_run, in half the time: each line is read once."""
+    parts = _part_paths(Path(run_dir))
+    if not parts:
+        return read_run(run_dir)
+    manifest = read_manifest(run_dir)
+    found: list[RequestRecord] = []
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        found.append(RequestRecord.from_json(row))
+        return row
+
+    index, torn = _index(parts, read)
+    kept = _kept(index)
+    _replace_parts(Path(run_dir), parts, index[kept])
+    records = [found[position] for position in kept.tolist()]
+    offsets = np.concatenate(([0], np.cumsum(index["chunks"][kept])))
+    values = _chunk_values(Path(run_dir) / CHUNKS, int(offsets[-1]))
+    return Run(Path(run_dir), manifest, records, ChunkTimes(values, offsets), torn)
+
+
 def read_manifest(run_dir: Path) -> dict[str, Any]:
     """manifest.json as it stands. Raises UsageError when it is missing or no JSON object."""
     path = Path(run_dir) / MANIFEST
@@ -226,8 +241,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 # --- the parts ---------------------------------------------------------------------------------------
 
 _place = itemgetter("id", "sent_s", "chunks")  # all that the merge needs of a record
+_BLOCK = 10_000  # records that are merged at once
 _INDEX = np.dtype(
-    [("id", np.int64), ("sent", np.int8), ("part", np.int32), ("line", np.int64), ("length", np.int32),
+    [("id", np.int64), ("unsent", np.int8), ("part", np.int32), ("line", np.int64), ("length", np.int32),
      ("chunk", np.int64), ("chunks", np.int64)]
 )  # fmt: skip
 
@@ -241,13 +257,15 @@ def _part_paths(run_dir: Path) -> list[tuple[Path, Path]]:
     return [(path, path.with_name(f"chunks.{number}.i32")) for number, path in sorted(found)]
 
 
-def _index(parts: list[tuple[Path, Path]]) -> tuple["np.ndarray[Any, Any]", int]:
-    """Where every record and its times stand, by id; of two with one id the one that was sent comes first."""
+def _index(
+    parts: list[tuple[Path, Path]], read: Callable[[dict[str, Any]], dict[str, Any]]
+) -> tuple["np.ndarray[Any, Any]", int]:
+    """Where every record and its times stand, part by part, and the torn lines. read: sees each row."""
     rows: list[tuple[int, bool, int, int, int, int, int]] = []
     torn = 0
     for number, (lines_path, _) in enumerate(parts):
         line_at = chunk_at = 0
-        for line in _lines(lines_path, _place):
+        for line in _lines(lines_path, lambda row: _place(read(row))):
             if line is None:
                 torn += 1
                 continue
@@ -255,8 +273,28 @@ def _index(parts: list[tuple[Path, Path]]) -> tuple["np.ndarray[Any, Any]", int]
             rows.append((request_id, sent is None, number, line_at, len(raw), chunk_at, chunks))
             line_at += len(raw)
             chunk_at += chunks
-    index = np.array(rows, dtype=_INDEX)
-    return index[np.lexsort((index["part"], index["sent"], index["id"]))], torn
+    return np.array(rows, dtype=_INDEX), torn
+
+
+def _kept(index: "np.ndarray[Any, Any]") -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Positions of the records to keep, by id; of two with one id the one that was sent."""
+    order = np.lexsort((index["part"], index["unsent"], index["id"]))
+    ids = index["id"][order]
+    first = np.ones(len(ids), dtype=bool)
+    first[1:] = ids[1:] != ids[:-1]
+    kept: np.ndarray[Any, np.dtype[np.int64]] = order[first]
+    return kept
+
+
+def _replace_parts(run_dir: Path, parts: list[tuple[Path, Path]], index: "np.ndarray[Any, Any]") -> None:
+    """The merged files instead of parts/. Raises OperationError on disk trouble."""
+    try:
+        _merge(run_dir, parts, index)
+        done = run_dir / "parts.gathered"
+        os.rename(run_dir / PARTS, done)  # at once: readers see either all parts or the merged files
+        shutil.rmtree(done)
+    except OSError as error:
+        raise _disk_error(error, run_dir) from error
 
 
 def _merge(run_dir: Path, parts: list[tuple[Path, Path]], index: "np.ndarray[Any, Any]") -> None:
@@ -265,20 +303,22 @@ def _merge(run_dir: Path, parts: list[tuple[Path, Path]], index: "np.ndarray[Any
         _chunk_values(chunks_path, total + int(index["chunks"].max(initial=0))).astype("<i4", copy=False)
         for (_, chunks_path), total in zip(parts, totals, strict=True)
     ]
-    lines = [open(path, "rb") for path, _ in parts]  # noqa: SIM115 - closed below
+    lines = [_mapped(path) for path, _ in parts]
     part_requests, part_chunks = run_dir / f".{REQUESTS}.part", run_dir / f".{CHUNKS}.part"
-    try:
-        with open(part_requests, "wb") as requests_file, open(part_chunks, "wb") as chunks_file:
-            for _, _, part, line_at, length, chunk_at, chunks in index.tolist():
-                source = lines[part]
-                source.seek(line_at)  # seldom leaves the buffer: a part is nearly in order
-                requests_file.write(source.read(length))
-                chunks_file.write(times[part][chunk_at : chunk_at + chunks])
-    finally:
-        for file in lines:
-            file.close()
+    with open(part_requests, "wb") as requests_file, open(part_chunks, "wb") as chunks_file:
+        for start in range(0, len(index), _BLOCK):
+            rows = index[start : start + _BLOCK].tolist()
+            requests_file.write(b"".join([lines[row[2]][row[3] : row[3] + row[4]] for row in rows]))
+            chunks_file.write(b"".join([times[row[2]][row[5] : row[5] + row[6]] for row in rows]))
     os.replace(part_chunks, run_dir / CHUNKS)
     os.replace(part_requests, run_dir / REQUESTS)
+
+
+def _mapped(path: Path) -> "mmap.mmap | bytes":
+    """The file's bytes, not read before they are asked for."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
 
 
 def _by_id(records: list[RequestRecord], chunks: ChunkTimes) -> tuple[list[RequestRecord], ChunkTimes]:

@@ -10,7 +10,6 @@ client's do not: the total is burstier than a Poisson process, and less than its
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.optimize import brentq
 
 from servebench.workload.arrivals import intended_starts
 from servebench.workload.draws import uniforms
@@ -56,6 +55,8 @@ class ClientMix(BaseModel):
 
         if self.top_share == self.top / self.count:
             return weights(0.0)
+        from scipy.optimize import brentq  # a tenth of a second to import, and few scenarios want it
+
         z = brentq(lambda z: float(weights(z)[: self.top].sum()) - self.top_share, 0.0, _STEEPEST)
         return weights(float(z))
 
