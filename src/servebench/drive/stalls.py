@@ -5,11 +5,10 @@ import time
 import gevent
 
 TICK_S = 0.02
-_WORTH_NOTING_S = 0.001
 
 
 class Stalls:
-    """Lateness of the loop above a millisecond, in seconds, until taken."""
+    """Lateness of each tick in seconds, until taken: a calm loop is a figure too."""
 
     def __init__(self) -> None:
         self._late_s: list[float] = []
@@ -21,8 +20,7 @@ class Stalls:
         now_s = time.monotonic()
         late_s = now_s - self._last_s - TICK_S
         self._last_s = now_s
-        if late_s > _WORTH_NOTING_S:
-            self._late_s.append(late_s)
+        self._late_s.append(max(late_s, 0.0))
 
     def take(self) -> list[float]:
         late_s, self._late_s = self._late_s, []
