@@ -42,8 +42,8 @@ def test_lateness_does_not_accumulate() -> None:
     start_ns = time.monotonic_ns() + 5_000_000
     due = [start_ns + n * 1_000_000 for n in range(500)]
     late_ns = sorted(now - at for _, at, now in pace(due))
-    # the median tells accumulation (it would be tens of ms) from the odd stolen slice of a shared machine
-    assert late_ns[len(late_ns) // 2] < 1_000_000
+    # relative sleeps would be tens of ms late by now; the odd stolen slice moves no median so far
+    assert late_ns[len(late_ns) // 2] < 10_000_000
 
 
 def test_a_stall_is_caught_up_on_the_same_schedule() -> None:
@@ -54,7 +54,7 @@ def test_a_stall_is_caught_up_on_the_same_schedule() -> None:
     during_ns = fired[20][2] - fired[20][1]
     after_ns = sorted(now - at for _, at, now in fired[-20:])[10]
     assert during_ns > 20_000_000
-    assert after_ns < 5_000_000
+    assert after_ns < during_ns
 
 
 def test_stop_ends_it_and_tells_how_many_fired() -> None:
