@@ -1,221 +1,205 @@
 """How exact the meter is on this machine: its chunk times against a server that stamps what it sends.
 
-    python benchmarks/meter_accuracy.py [--streams 100,500,1000,2000] [--rate 50] [--seconds 5] [--runs 5]
-    [--json]
+    python benchmarks/meter_accuracy.py [--streams 100,500,1000,2000] [--rate 50] [--seconds 4] [--runs 5]
+    [--peers raw-c,aiohttp,geventhttpclient,openai] [--thief] [--realtime] [--json]
 
-The server (servebench.meter.reference_server, plain Python) runs on one core, one EngineLoop on another. Each
-stream asks again as soon as it ends. error = the meter's time of a chunk - the server's time right before the
-send, so it includes the send itself (`server_send_us`). 2,000 streams and more run at 40 tokens/s (80,000
-chunks/s). Medians over the runs.
+The server (servebench.meter.reference_server, plain Python) runs on one core, the client on another. Each
+stream asks again as soon as it ends; streams x rate is held to 80,000 chunks/s. error = the client's time of
+a chunk - the server's time right before the send, so it includes the send itself (`server_send_us`). Medians
+over the runs, in which the clients take turns. raw-c is native/raw_client.c (where a compiler is), the floor
+for TTFT; its stamps, like the peers', are user space's.
+
+--thief: a process that takes the client's core for 15 ms of each 60, at real-time priority. --realtime:
+server and client too run at (a lower) real-time priority, against neighbours on a shared machine. Both need
+the right to it (root or CAP_SYS_NICE).
 """
 
 import argparse
-import gc
-import http.client
+import importlib.util
 import json
 import os
-import resource
 import subprocess
 import sys
+import tempfile
 import time
-from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
-from statistics import median
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-import gevent
 import numpy as np
-from gevent.event import Event
+from native_tools import compiled
 
-from servebench.meter.engine_loop import Call, EngineLoop, Target
-from servebench.meter.record import RequestRecord
+from servebench.drive.selfcheck import client_core, middle
+from servebench.drive.selfcheck_load import Point, measure_streams
+from servebench.drive.selfcheck_truth import Numbers, fetch, quantiles_us, reference_server, sent_streams
 
-Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+MAX_CHUNKS_PER_S = 80_000
+_NEEDS = {
+    "aiohttp": ("aiohttp", "uvloop"),
+    "geventhttpclient": ("geventhttpclient",),
+    "openai": ("openai", "httpx2", "uvloop"),
+}
+_THIEF = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+print("taking", flush=True)
+while True:
+    until = time.monotonic() + 0.015
+    while time.monotonic() < until:
+        pass
+    time.sleep(0.045)
+"""
 
 
 @contextmanager
-def reference_server(cpu: int | None) -> Iterator[int]:
-    """Yields the port of a fresh server."""
-    command = [sys.executable, "-m", "servebench.meter.reference_server"]
-    command += [] if cpu is None else ["--cpu", str(cpu)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
+def thief(cpu: int) -> Iterator[None]:
+    """Takes the core for 15 ms of each 60, whoever wants it."""
+    command = [sys.executable, "-c", _THIEF, str(cpu)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != "taking\n":
+            raise SystemExit("--thief: real-time priority is not allowed here")
         try:
-            yield int(server.stdout.readline().rsplit(":", 1)[1])
+            yield
         finally:
-            server.stdin.close()
-            server.wait(10)
+            process.kill()
 
 
-def fetch(port: int, path: str) -> Numbers:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", path)
-    data = connection.getresponse().read()
-    connection.close()
-    return np.frombuffer(data, dtype=np.int64)
-
-
-class Load:
-    """`streams` callers, each asking again when its answer is whole, until the time is up."""
-
-    def __init__(self, loop: EngineLoop, streams: int, rate: float, tokens: int, until_ns: int) -> None:
-        self.loop, self.itl_us, self.tokens, self.until_ns = loop, round(1e6 / rate), tokens, until_ns
-        self.results: list[tuple[RequestRecord, array[int]]] = []
-        self.left = streams
-        self.over = Event()
-        self._next_id = 0
-
-    def ask(self) -> None:
-        call_id, self._next_id = self._next_id, self._next_id + 1
-        asked = {"model": "reference", "stream": True, "max_tokens": self.tokens, "itl_us": self.itl_us}
-        body = json.dumps(asked | {"user": str(call_id)}).encode()
-        intended_ns = time.monotonic_ns() - self.loop.t0_ns
-        self.loop.submit(Call(call_id, "chat", None, 0, "reference", intended_ns, body), self.answered)
-
-    def answered(self, record: RequestRecord, chunk_us: "array[int]") -> None:
-        self.results.append((record, chunk_us))
-        if record.ok and time.monotonic_ns() < self.until_ns:
-            self.ask()
-            return
-        self.left -= 1
-        if not self.left:
-            self.over.set()
-
-
-def truth(dump: Numbers) -> dict[int, tuple[int, Numbers]]:
-    """id -> (request read at, stamps)."""
-    streams, place = {}, 0
-    while place < len(dump):
-        count = int(dump[place + 2])
-        streams[int(dump[place])] = (int(dump[place + 1]), dump[place + 3 : place + 3 + count])
-        place += 3 + count
-    return streams
-
-
-def quantiles(values_ns: Numbers) -> dict[str, float]:
-    at = np.percentile(values_ns, [50, 99]) / 1e3
-    return {"p50": round(float(at[0]), 2), "p99": round(float(at[1]), 2)}
-
-
-def measure(streams: int, rate: float, seconds: float, tokens: int, server_cpu: int | None) -> dict[str, Any]:
-    """One run; the numbers of `servebench selfcheck --json`, and some more."""
-    with reference_server(server_cpu) as port:
-        gc.collect()
-        gc.freeze()
-        memory_kb = resident_kb()
-        loop = EngineLoop(Target("127.0.0.1", port), max_in_flight=streams)
-        start_s, cpu_s = time.monotonic(), time.process_time()
-        load = Load(loop, streams, rate, tokens, time.monotonic_ns() + int(seconds * 1e9))
-        for _ in range(streams):  # spread over one interval, or all streams would send at once
-            load.ask()
-            gevent.sleep(min(1.0, seconds / 4) / streams)
-        memory_kb = resident_kb() - memory_kb
-        load.over.wait()
-        cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - start_s
-        health = loop.health()
-        loop.close()
-        sent = truth(fetch(port, "/stamps"))
-        sends_ns = fetch(port, "/sends")
-    return compare(load, sent, loop.t0_ns) | {
-        "missing_stamps": health.missing_stamps,
-        "core_s_per_million_chunks": round(1e6 * cpu_s / health.chunks, 2),
-        "chunks_per_s": round(health.chunks / wall_s),
-        "loop_lag_us": {"p50": health.lag_p50_us, "p99": health.lag_p99_us},
-        "server_send_us": quantiles(sends_ns),
-        "kb_per_stream": round(memory_kb / streams, 1),
-        "requests": len(load.results),
-        "failed": sum(not record.ok for record, _ in load.results),
-    }
-
-
-def compare(load: Load, sent: dict[int, tuple[int, Numbers]], t0_ns: int) -> dict[str, Any]:
-    """The meter's times, rebuilt from what it hands out (records and int32 us), against the server's."""
-    chunk, itl, ttft = [], [], []
-    chunks = coalesced = 0
-    for record, chunk_us in load.results:
-        if not record.ok or record.sent_ns is None:
+def run_other(name: str, point: Point, program: Path | None) -> dict[str, Any]:
+    """One run of another client; the same keys as the meter's row, as far as it has them."""
+    with reference_server(point.server_cpu) as port, tempfile.TemporaryDirectory() as scratch:
+        out = str(Path(scratch) / "times")
+        asked = [str(point.streams), str(point.seconds), str(point.tokens), str(point.itl_us)]
+        if program is not None:
+            command = [str(program), str(port), *asked, out]
+        else:
+            flags = zip(("--streams", "--seconds", "--tokens", "--itl-us"), asked, strict=True)
+            command = [sys.executable, str(Path(__file__).with_name("peer_client.py")), name]
+            command += ["--port", str(port), "--out", out, *(part for pair in flags for part in pair)]
+        began = os.times()
+        started = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        wall_s, ended = time.monotonic() - started, os.times()
+        if done.returncode:
+            raise SystemExit(f"{name}: {done.stderr[-400:]}")
+        mine, theirs = sent_streams(np.fromfile(out, dtype=np.int64)), sent_streams(fetch(port, "/stamps"))
+    chunk: list[Numbers] = []
+    itl: list[Numbers] = []
+    ttft: list[int] = []
+    for call_id, seen in mine.items():
+        sent = theirs[call_id]
+        if len(seen.stamps_ns) != len(sent.stamps_ns):
             continue
-        read_ns, stamps = sent[record.id]
-        mine = (
-            record.sent_ns + t0_ns + 1000 * np.cumsum(np.frombuffer(chunk_us, dtype=np.int32), dtype=np.int64)
-        )
-        chunk.append(mine - stamps)
-        itl.append(np.abs(np.diff(mine) - np.diff(stamps)))
-        ttft.append(int(mine[0] - record.sent_ns - t0_ns) - int(stamps[0] - read_ns))
-        chunks += record.chunks
-        coalesced += record.coalesced
-    error = np.concatenate(chunk)
+        chunk.append(np.abs(seen.stamps_ns - sent.stamps_ns))
+        itl.append(np.abs(np.diff(seen.stamps_ns) - np.diff(sent.stamps_ns)))
+        ttft.append(int(seen.stamps_ns[0] - seen.read_ns) - int(sent.stamps_ns[0] - sent.read_ns))
+    if not chunk:
+        raise SystemExit(f"{name}: none of its {len(mine)} requests came back whole")
+    errors = np.concatenate(chunk)
+    cpu_s = ended.children_user + ended.children_system - began.children_user - began.children_system
     return {
-        "chunk_error_us": quantiles(np.abs(error)),
-        "itl_error_us": quantiles(np.concatenate(itl)),
-        "ttft_error_us": quantiles(np.array(ttft)),
-        "over_1ms_share": round(float((np.abs(error) > 1_000_000).mean()), 6),
-        "coalesced_share": round(coalesced / chunks, 6),
+        "chunk_error_us": quantiles_us(errors),
+        "itl_error_us": quantiles_us(np.concatenate(itl)),
+        "ttft_error_us": quantiles_us(np.array(ttft)),
+        "over_1ms_share": round(float((errors > 1_000_000).mean()), 6),
+        "core_s_per_million_chunks": round(1e6 * cpu_s / len(errors), 2),
+        "chunks_per_s": round(len(errors) / wall_s),
+        "requests": len(chunk),
+        "failed": len(mine) - len(chunk),
     }
 
 
-def resident_kb() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() // 1024
+def show(name: str, streams: int, row: dict[str, Any]) -> None:
+    def pair(key: str, digits: int) -> str:
+        return f"{row[key]['p50']:.{digits}f} / {row[key]['p99']:.{digits}f}"
 
-
-def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median of each number."""
-    return {
-        key: {inner: median(run[key][inner] for run in runs) for inner in value}
-        if isinstance(value, dict)
-        else median(run[key] for run in runs)
-        for key, value in runs[0].items()
-    }
-
-
-def show(streams: int, row: dict[str, Any]) -> None:
-    error, itl, ttft = row["chunk_error_us"], row["itl_error_us"], row["ttft_error_us"]
-    lag, send = row["loop_lag_us"], row["server_send_us"]
     parts = [
-        f"{streams:5d} streams {row['chunks_per_s']:7.0f} chunks/s",
-        f"chunk error us p50 {error['p50']:.1f} p99 {error['p99']:.1f}",
-        f"ITL {itl['p50']:.1f} / {itl['p99']:.1f}",
-        f"TTFT {ttft['p50']:.0f} / {ttft['p99']:.0f}",
+        f"{name:16} {streams:5d} streams {row['chunks_per_s']:7.0f} chunks/s",
+        f"chunk error us {pair('chunk_error_us', 1)}",
+        f"ITL {pair('itl_error_us', 1)}",
+        f"TTFT {pair('ttft_error_us', 0)}",
+        f"over 1 ms {row['over_1ms_share']:.3%}",
         f"{row['core_s_per_million_chunks']:.1f} core s/M",
-        f"lag {lag['p50']:.0f} / {lag['p99']:.0f}",
-        f"coalesced {100 * row['coalesced_share']:.3f} %",
-        f"missing {row['missing_stamps']:.0f}",
-        f"{row['kb_per_stream']:.1f} KB/stream",
-        f"server send {send['p50']:.1f} / {send['p99']:.1f} us",
-        f"failed {row['failed']:.0f}",
     ]
-    print(" | ".join(parts), flush=True)
+    if "missing_stamps" in row:
+        parts += [
+            f"lag {pair('loop_lag_us', 0)}",
+            f"coalesced {row['coalesced_share']:.3%}",
+            f"no stamp {row['missing_stamps']:.0f}",
+            f"{row['kb_per_stream']:.1f} KB/stream",
+            f"server send {pair('server_send_us', 1)}",
+        ]
+    print(" | ".join([*parts, f"failed {row['failed']:.0f}"]), flush=True)
+
+
+def usable(names: list[str]) -> list[str]:
+    """Those whose packages are installed."""
+    found = []
+    for name in names:
+        missing = [need for need in _NEEDS.get(name, ()) if importlib.util.find_spec(need) is None]
+        if missing:
+            print(f"{name}: left out, {', '.join(missing)} is not installed", file=sys.stderr)
+        else:
+            found.append(name)
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--streams", default="100,500,1000,2000", help="comma-separated")
+    parser.add_argument("--rate", type=float, default=50.0, help="tokens/s a stream, at most")
+    parser.add_argument("--seconds", type=float, default=4.0, help="measured, once all streams are open")
+    parser.add_argument("--tokens", type=int, default=100, help="per request")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--peers", default="", help=f"of raw-c, {', '.join(_NEEDS)}; comma-separated")
+    parser.add_argument("--thief", action="store_true")
+    parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    options.peers = [name for name in options.peers.split(",") if name]
+    unknown = set(options.peers) - {"raw-c", *_NEEDS}
+    if unknown:
+        parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
+    return options
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--streams", default="100,500,1000,2000", help="comma-separated")
-    parser.add_argument(
-        "--rate", type=float, default=50.0, help="tokens/s a stream (at most 80,000 chunks/s in all)"
-    )
-    parser.add_argument("--seconds", type=float, default=5.0, help="no new request after this time")
-    parser.add_argument("--tokens", type=int, default=200, help="per request")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[1]})
+    options = arguments()
+    if options.realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+    others = usable(options.peers)
     rows: dict[str, dict[str, Any]] = {}
-    for streams in (int(text) for text in options.streams.split(",")):
-        rate = min(options.rate, 80_000 / streams)
-        server_cpu = cores[0] if len(cores) > 1 else None
-        runs = [
-            measure(streams, rate, options.seconds, options.tokens, server_cpu) for _ in range(options.runs)
-        ]
-        rows[str(streams)] = middle(runs)
-        if not options.json:
-            show(streams, rows[str(streams)])
+    peers: dict[str, dict[str, Any]] = {name: {} for name in others}
+    with ExitStack() as stack:
+        server_cpu = stack.enter_context(client_core())
+        raw_c = stack.enter_context(compiled("raw_client")) if "raw-c" in others else None
+        if "raw-c" in others and raw_c is None:
+            others.remove("raw-c")
+            print("raw-c: left out, there is no C compiler", file=sys.stderr)
+        if options.thief:
+            stack.enter_context(thief(min(os.sched_getaffinity(0))))
+        for streams in (int(text) for text in options.streams.split(",")):
+            point = Point(
+                streams=streams, rate=min(options.rate, MAX_CHUNKS_PER_S / streams),
+                seconds=options.seconds, tokens=options.tokens, server_cpu=server_cpu,
+            )  # fmt: skip
+            made: dict[str, list[dict[str, Any]]] = {name: [] for name in ("servebench", *others)}
+            for _ in range(options.runs):
+                made["servebench"].append(measure_streams(point))
+                for name in others:
+                    made[name].append(run_other(name, point, raw_c if name == "raw-c" else None))
+            rows[str(streams)] = middle(made["servebench"])
+            for name in others:
+                peers[name][str(streams)] = middle(made[name])
+            if not options.json:
+                for name, runs in made.items():
+                    show(name, streams, middle(runs))
     if options.json:
-        print(json.dumps({"streams": rows, "runs": options.runs, "cores": len(cores)}, indent=2))
+        print(json.dumps({"streams": rows, "peers": peers, "runs": options.runs,
+                          "thief": options.thief, "realtime": options.realtime,
+                          "cores": os.cpu_count()}, indent=2))  # fmt: skip
     return 0
 
 
