@@ -123,7 +123,8 @@ def main() -> int:
             rows.append(row)
             if not options.json:
                 print(
-                    f"{turn + 1:2d}: seen {row['seen']}, recorded {row['recorded']} ({row['finished']} whole), "
+                    f"{turn + 1:2d}: seen {row['seen']}, recorded {row['recorded']} "
+                    f"({row['finished']} whole), "
                     f"exit {row['exit_code']}: {'equal' if row['equal'] else 'NOT EQUAL'}",
                     flush=True,
                 )

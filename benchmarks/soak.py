@@ -126,7 +126,8 @@ def main() -> int:
     if not options.open_only:
         one = result["soak"]
         print(
-            f"{one['requests']} requests in {one['took_s']} s, {one['failed']} failed: memory {one['growth']:+.1%} "
+            f"{one['requests']} requests in {one['took_s']} s, {one['failed']} failed: "
+            f"memory {one['growth']:+.1%} "
             f"({one['memory_mb'][1]} MB after a tenth, {one['memory_mb'][-1]} MB after all)"
         )
     return 0
