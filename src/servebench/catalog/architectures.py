@@ -74,6 +74,7 @@ class Architecture:
     window_tokens: int
     latent: Latent | None
     linear: LinearAttention | None
+    routed_nodes: int  # nodes that a token's experts may lie on; 0: any
     gated_attention: bool
     tied_embeddings: bool
     fixed_expert_bytes: float | None

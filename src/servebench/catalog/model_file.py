@@ -52,6 +52,7 @@ class ShapeRow(Origin):
     expert_hidden: Count | None = None
     full_layers: Count | None = None
     window_tokens: CountOrZero = 0
+    routed_nodes: CountOrZero = 0
     gated_attention: bool = False
     tied_embeddings: bool = False
     _cited: Source
@@ -123,6 +124,7 @@ class ModelRow(Row):
             window_tokens=shape.window_tokens,
             latent=Latent(**self.latent.model_dump()) if self.latent else None,
             linear=LinearAttention(**self.linear.model_dump()) if self.linear else None,
+            routed_nodes=shape.routed_nodes,
             gated_attention=shape.gated_attention,
             tied_embeddings=shape.tied_embeddings,
             fixed_expert_bytes=self.fixed_expert_bytes.value if self.fixed_expert_bytes else None,

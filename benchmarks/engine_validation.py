@@ -1,0 +1,247 @@
+"""How far the engine's computed times are from measured ones: TTFT and TPOT of public serving stacks.
+
+    python benchmarks/engine_validation.py [CSV ...] [--json] [--markdown] [--every N] [--fit]
+
+Every point is a closed loop simulated over the step-time model (servebench.engine.closed_loop); the constants
+are global and few (catalog/data/stack_constants.yaml), and `held_out` uses for each architecture family the
+set that was fitted without that family. Without CSV files: silicon/measured_points.csv in $SERVEBENCH_DATA or
+../shared/data. --fit fits all sets again to the given points, writes them to the data file and reports.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from measured_points import MeasuredPoint, as_arrays, read_points
+from validation_tables import markdown_report, text_report
+
+from servebench.catalog.architectures import Family
+from servebench.catalog.load import DATA, load_catalog
+from servebench.catalog.model_file import find_model
+from servebench.catalog.stack_constants import (
+    PRIOR_CONSTANTS,
+    StackConstants,
+    load_stack_constants,
+)
+from servebench.engine.closed_loop import Means
+from servebench.engine.deployment import Backend, Deployment
+from servebench.engine.roofline import roofline
+from servebench.engine.stack_fit import Points, calibrate_ttft, fit, predict
+from servebench.engine.stack_time import decode_s, stack_costs
+from servebench.errors import UsageError
+
+CONSTANTS = DATA / "stack_constants.yaml"
+FIT_EVERY = 3  # a third of the points fits as well as all of them
+RANKED_RATIO = 1.15
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Arrays over the points: with the constants of all families, and of all others but the point's own."""
+
+    all: Means
+    held_out: Means
+
+
+def default_csv() -> Path:
+    root = Path(os.environ.get("SERVEBENCH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    return root / "silicon" / "measured_points.csv"
+
+
+def fit_all(
+    points: Points, families: Sequence[Family]
+) -> tuple[StackConstants, dict[Family, StackConstants]]:
+    """The set of every point, and one without each family."""
+    index = np.arange(0, len(families), FIT_EVERY)
+    own = np.array([family.name for family in families])[index]
+    everything = fit(points.take(index), start=PRIOR_CONSTANTS)
+    return everything, {
+        family: fit(points.take(index[own != family.name]), start=everything)
+        for family in sorted(set(families))
+    }
+
+
+def store(everything: StackConstants, without: dict[Family, StackConstants], *, points: int) -> None:
+    """Writes the data file, with where it comes from."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    origin = f"fitted to {points} measured points of public serving stacks (aiconfigurator) on {today}"
+    body = {
+        "sources": {"fit": {"kind": "derived", "source": origin, "date": today}},
+        "default": "fit",
+        "fitted": {"values": _rounded(everything)},
+        "without_family": {family.value: {"values": _rounded(c)} for family, c in without.items()},
+    }
+    head = (
+        "# Written by benchmarks/engine_validation.py --fit; bounds and priors: catalog/stack_constants.py.\n"
+    )
+    CONSTANTS.write_text(head + yaml.safe_dump(body, sort_keys=False, width=110), encoding="utf-8")
+
+
+def _rounded(constants: StackConstants) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in asdict(constants).items()}
+
+
+def predictions(
+    points: Points, families: Sequence[Family], all_: StackConstants, without: dict[Family, StackConstants]
+) -> Predictions:
+    own = np.array([family.name for family in families])
+    everything = predict(points, all_)
+    ttft_s, tpot_s = everything.ttft_s.copy(), everything.tpot_s.copy()
+    for family in set(families):
+        index = np.flatnonzero(own == family.name)
+        ttft_s[index], tpot_s[index] = predict(points.take(index), without.get(family, all_))
+    return Predictions(everything, Means(ttft_s, tpot_s))
+
+
+def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
+    relative = np.abs(predicted / measured - 1)
+    return {
+        "median_abs_error": round(float(np.median(relative)), 4),
+        "p90_abs_error": round(float(np.percentile(relative, 90)), 4),
+        "median_error": round(float(np.median(predicted / measured) - 1), 4),
+        "n": len(relative),
+    }
+
+
+def both(means: Means, points: Points, index: np.ndarray) -> dict[str, Any]:
+    return {
+        "tpot": errors(means.tpot_s[index], points.tpot_s[index]),
+        "ttft": errors(means.ttft_s[index], points.ttft_s[index]),
+    }
+
+
+def grouped(
+    rows: Sequence[MeasuredPoint], key: Callable[[MeasuredPoint], Any], means: Means, points: Points
+) -> dict[str, Any]:
+    """The errors of each group of points, in the order of its key."""
+    places: dict[Any, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        places[key(row)].append(i)
+    return {str(name): both(means, points, np.array(places[name])) for name in sorted(places)}
+
+
+def ranking(rows: Sequence[MeasuredPoint], predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    """Of pairs at equal family, lengths and concurrency more than 15 % apart: the share in right order."""
+    like: dict[Any, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        key = (row.deployment.model.family, row.input_tokens, row.output_tokens, row.concurrency)
+        like[key].append(i)
+    right = pairs = 0
+    for places in like.values():
+        a, b = np.triu_indices(len(places), 1)
+        p, m = predicted[places], measured[places]
+        far = np.maximum(m[a] / m[b], m[b] / m[a]) > RANKED_RATIO
+        pairs += int(far.sum())
+        right += int(((m[a] > m[b]) == (p[a] > p[b]))[far].sum())
+    return {"right_order": round(right / pairs, 4) if pairs else None, "pairs": pairs}
+
+
+def calibrated(rows: Sequence[MeasuredPoint], means: Means, points: Points) -> dict[str, Any]:
+    """TTFT with two constants fitted per model, as the file names them."""
+    names = np.array([row.model_name for row in rows])
+    ttft_s, fitted = means.ttft_s.copy(), {}
+    for name in sorted(set(names)):
+        index = np.flatnonzero(names == name)
+        level, slope = calibrate_ttft(means.ttft_s[index], points.ttft_s[index])
+        ttft_s[index] = np.exp(level + slope * np.log(means.ttft_s[index]))
+        fitted[name] = {"level": round(level, 4), "slope": round(slope, 4)}
+    return {"ttft": errors(ttft_s, points.ttft_s), "constants": fitted}
+
+
+def deepseek_day(constants: StackConstants) -> dict[str, float]:
+    """DeepSeek's disclosed day: H800, experts over 144 GPUs, 88 concurrent decodes a GPU at 4,989 KV tokens.
+
+    error is against the middle of the disclosed 20 to 22 tokens/s per user.
+    """
+    h100 = load_catalog().gpu("h100")
+    h800 = replace(h100, id="h800", name="H800", nvlink_bytes_per_s=200e9)  # 400 GB/s both ways
+    deployment = Deployment(
+        model=find_model("deepseek-v3"),
+        gpu=h800,
+        backend=Backend.VLLM,
+        gemm="fp8",
+        experts="fp8",
+        dp=144,
+        moe_ep=144,
+    )
+    costs = stack_costs(roofline(deployment), constants)
+    batch = np.array(88.0 * 144)
+    step = float(decode_s(costs, batch, batch * 4989) + costs.fixed_s)
+    low, high = 20.0, 22.0
+    return {
+        "tokens_per_s_per_user": round(1 / step, 2),
+        "disclosed_low": low,
+        "disclosed_high": high,
+        "error": round(2 / step / (low + high) - 1, 4),
+    }
+
+
+def report(rows: Sequence[MeasuredPoint], points: Points, found: Predictions) -> dict[str, Any]:
+    every = np.arange(len(rows))
+    held = both(found.held_out, points, every)
+    held["by_family"] = grouped(rows, lambda r: r.deployment.model.family.value, found.held_out, points)
+    return {
+        "points": len(rows),
+        "all": both(found.all, points, every),
+        "by_model": grouped(rows, lambda r: r.deployment.model.id, found.all, points),
+        "by_gpu": grouped(rows, lambda r: r.deployment.gpu.id, found.all, points),
+        "by_backend": grouped(rows, lambda r: r.deployment.backend.value, found.all, points),
+        "by_batch": grouped(rows, lambda r: r.concurrency, found.all, points),
+        "held_out": held,
+        "ranking": {
+            "tpot": ranking(rows, found.all.tpot_s, points.tpot_s),
+            "ttft": ranking(rows, found.all.ttft_s, points.ttft_s),
+            "held_out_tpot": ranking(rows, found.held_out.tpot_s, points.tpot_s),
+        },
+        "calibrated_two_constants": calibrated(rows, found.all, points),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("csv", nargs="*", type=Path)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the tables of docs/ENGINE_VALIDATION.md"
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth point only")
+    parser.add_argument("--fit", action="store_true", help="fit the constants to these points and store them")
+    options = parser.parse_args(arguments)
+    try:
+        rows, left_out = read_points(options.csv or [default_csv()])
+        rows = rows[:: max(1, options.every)]
+        if not rows:
+            raise UsageError(f"no row can be used: {dict(left_out)}")
+        points, families = as_arrays(rows), [row.deployment.model.family for row in rows]
+        if options.fit:
+            store(*fit_all(points, families), points=len(rows))
+        constants = load_stack_constants(CONSTANTS)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    found = predictions(points, families, constants.all, dict(constants.without))
+    result = report(rows, points, found) | {
+        "deepseek_day": deepseek_day(constants.all),
+        "constants": {"source": constants.source.source, "values": asdict(constants.all)},
+        "left_out": dict(left_out),
+    }
+    printed = (
+        json.dumps(result) if options.json else (markdown_report if options.markdown else text_report)(result)
+    )
+    print(printed)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

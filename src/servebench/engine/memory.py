@@ -1,0 +1,31 @@
+"""What fits: weights per GPU, and how many sequences the rest of the memory holds.
+
+KV pool = (G (0.9 cap - 4 GB) - weights) * G_kv / G, one rule for all families; under data-parallel attention
+the non-expert weights count once per group.
+"""
+
+from servebench.engine.attention import kappa_bytes, kv_groups, sequence_cache_bytes
+from servebench.engine.deployment import Deployment
+from servebench.engine.step_time import RESERVED_BYTES, USABLE_MEMORY
+
+
+def weight_bytes(deployment: Deployment) -> float:
+    """Of all GPUs together, copies included."""
+    model = deployment.model
+    tables = (model.params_head + model.params_embedding) * deployment.head_bytes
+    copied = model.params_attention * deployment.attention_bytes + tables
+    copied += model.params_feed_forward * deployment.feed_forward_bytes
+    return deployment.dp * copied + model.params_expert * deployment.expert_bytes
+
+
+def kv_pool_bytes(deployment: Deployment) -> float:
+    """Memory for the sequences' caches, each counted once; 0 where the weights don't fit."""
+    free = deployment.gpus * (USABLE_MEMORY * deployment.gpu.memory_bytes - RESERVED_BYTES)
+    copies = deployment.stage_gpus / kv_groups(deployment)
+    return max(0.0, free - weight_bytes(deployment)) / copies
+
+
+def sequences_that_fit(deployment: Deployment, context_tokens: float) -> int:
+    """Whole sequences of this length that the pool holds at once."""
+    each = context_tokens * kappa_bytes(deployment) + sequence_cache_bytes(deployment)
+    return int(kv_pool_bytes(deployment) / each)
