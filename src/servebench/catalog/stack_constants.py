@@ -26,6 +26,7 @@ class StackConstants:
     hbm_efficiency: Any  # eta_w: weights
     kv_efficiency: Any  # eta_kv: caches, gathered by blocks
     mfu: Any  # dense matrix products of prefill, at infinite width
+    mfu_blackwell: Any
     mfu_expert: Any  # mfu_e
     mfu_attention: Any  # mfu_a
     layer_latency_hopper_us: Any  # tau of vLLM, dense, several GPUs
@@ -61,6 +62,7 @@ PRIORS: Mapping[str, Prior] = {
     "hbm_efficiency": Prior(0.8, 0.1, 0.6, 0.95),
     "kv_efficiency": Prior(0.8, 0.15, 0.4, 0.95),
     "mfu": Prior(0.6, 0.15, 0.3, 0.85),
+    "mfu_blackwell": Prior(0.6, 0.15, 0.3, 0.95),
     "mfu_expert": Prior(0.2, 0.5, 0.1, 0.8),
     "mfu_attention": Prior(0.4, 0.3, 0.1, 0.8),
     "layer_latency_hopper_us": Prior(60.0, 0.4, 10.0, 150.0),

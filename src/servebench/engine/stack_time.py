@@ -82,7 +82,8 @@ def stack_costs(peak: Roofline, constants: StackConstants) -> StackCosts:
     """Puts efficiencies and overheads on the peak rates; the two broadcast against each other."""
     p, c = peak, constants
     sglang = p.sglang > 0
-    mfu = c.mfu * p.width / (p.width + HALF_WIDTH)
+    peak_share = np.where(p.hopper > 0, c.mfu, c.mfu_blackwell)
+    mfu = peak_share * p.width / (p.width + HALF_WIDTH)
     imbalance = np.where(p.sharded_experts > 0, EXPERT_IMBALANCE, 1.0)
     tau_s = layer_latency_s(p, c)
     prefill_us = c.prefill_layer_us * np.where(p.sparse > 0, c.prefill_layer_moe, 1.0)
@@ -92,7 +93,7 @@ def stack_costs(peak: Roofline, constants: StackConstants) -> StackCosts:
     costs = StackCosts(
         dense_read_s=p.dense_read_s / c.hbm_efficiency,
         dense_s=p.dense_s / mfu,
-        head_s=p.head_s / c.mfu,
+        head_s=p.head_s / peak_share,
         expert_read_s=imbalance * p.expert_read_s / c.hbm_efficiency,
         expert_s=imbalance * p.expert_s / c.mfu_expert,
         missed=1.0 - p.routed,
