@@ -50,6 +50,12 @@ import click
     show_default=True,
     help="Scale the trace's rate by thinning or superposition.",
 )
+@click.option(
+    "--prompts",
+    type=click.Path(),
+    metavar="FILE|DIR",
+    help="Send these prompts instead of made ones: JSONL of messages, ShareGPT's JSON, a directory of texts.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--slo", multiple=True, metavar="TEXT", help='Gate, e.g. "ttft p99 < 2s"; repeatable.')
 @click.option(

@@ -19,6 +19,7 @@ from servebench.results.redaction import redact_command
 from servebench.results.run_directory import default_run_dir
 from servebench.results.slo import parse_goodput, parse_slos
 from servebench.workload.plan import WorkloadPlan
+from servebench.workload.prompt_files import load_prompts
 from servebench.workload.scenario import Scenario, load_scenario
 
 # assumed, for models outside the catalog
@@ -32,6 +33,7 @@ def add_arguments(parser: Any) -> None:
     add("--scenario", default="", help="Scenario name or YAML file, where the locustfile names none")
     add("--model", default="", help="Model to ask for (default: the scenario's)")
     add("--rate", type=float, default=0.0, help="Open loop: arrivals per second (default 0: closed loop)")
+    add("--prompts", default="", help="Send these prompts: JSONL of messages, ShareGPT, or a directory")
     add("--seed", type=int, default=1, help="Seed of arrivals, lengths and prompts")
     add("--slo", action="append", default=[], help='Gate, e.g. "ttft p99 < 2s"', include_in_web_ui=False)
     add("--goodput", action="append", default=[], help="Limits in ms, e.g. ttft:500", include_in_web_ui=False)
@@ -47,9 +49,13 @@ def build_plan(
     rate_rps: float | None = None,
     users: int | None = None,
     duration_s: float | None = None,
+    prompts: str | None = None,
     **more: Any,
 ) -> WorkloadPlan:
-    """A WorkloadPlan with the model's figures of the catalog. Raises UsageError with all problems."""
+    """A WorkloadPlan with the model's figures of the catalog. prompts: a path, in place of the scenario's.
+
+    Raises UsageError with all problems.
+    """
     name = model or scenario.model
     try:
         tier = load_catalog().tier(name)
@@ -64,9 +70,11 @@ def build_plan(
             "preamble_tokens": 0,
             "context_length_tokens": DEFAULT_CONTEXT_TOKENS,
         }
+    prompts = prompts or scenario.prompts
     try:
         return WorkloadPlan(
             scenario=scenario,
+            prompts=None if prompts is None else load_prompts(prompts),
             seed=seed,
             model=name,
             rate_rps=rate_rps,
@@ -123,6 +131,7 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
             rate_rps=options.rate if open_loop else None,
             users=None if open_loop else max(int(options.num_users or 1), 1),
             duration_s=float(options.run_time) if options.run_time else None,
+            prompts=options.prompts or None,
         ),
         target_url=url,
         target_kind="xai" if is_xai(url) else "other",

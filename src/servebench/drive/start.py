@@ -36,6 +36,7 @@ class RunRequest:
     trace: str | None = None
     trace_start_s: float = 0.0
     rate_scale: float = 1.0
+    prompts: str | None = None
     seed: int = 1
     slo: tuple[str, ...] = ()
     goodput: tuple[str, ...] = ()
@@ -115,6 +116,7 @@ def _plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
         duration_s=request.duration_s,
         warmup_s=request.warmup_s,
         trace=_trace(request),
+        prompts=request.prompts,
     )
     plan.build()  # contradictions show here, before anything is started
     return plan, model

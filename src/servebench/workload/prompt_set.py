@@ -23,7 +23,7 @@ MAX_BYTES = 256 << 20  # they travel to every worker
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant",
                    "assistant": "assistant", "bing": "assistant", "system": "system"}  # fmt: skip
-_ERRORS_SHOWN = 20
+ERRORS_SHOWN = 20
 
 
 class PromptSet(BaseModel):
@@ -72,8 +72,8 @@ def parse_prompts(text: str, *, name: str) -> PromptSet:
         except ValueError as error:
             problems.append(f"{place}: {error}")
     if problems:
-        more = len(problems) - _ERRORS_SHOWN
-        raise UsageError(*problems[:_ERRORS_SHOWN], *([f"{name}: and {more} more"] if more > 0 else []))
+        more = len(problems) - ERRORS_SHOWN
+        raise UsageError(*problems[:ERRORS_SHOWN], *([f"{name}: and {more} more"] if more > 0 else []))
     return _together(name, prompts)
 
 

@@ -30,7 +30,8 @@ _SHIPPED = resources.files("servebench.workload") / "scenarios"
 
 class Scenario(BaseModel):
     """Classes of requests and how they start. tiers: the models to run the same workload over, side by side,
-    in place of model alone. warmup_s None: 0 for traces and runs under 60 s, else 10 %."""
+    in place of model alone. prompts: a file or directory of texts to send in place of made ones, beside the
+    scenario's file. warmup_s None: 0 for traces and runs under 60 s, else 10 %."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -38,6 +39,7 @@ class Scenario(BaseModel):
     description: str = ""
     model: str = Field(default=DEFAULT_MODEL, min_length=1)
     tiers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    prompts: str | None = Field(default=None, min_length=1)
     load: Load
     warmup_s: float | None = Field(default=None, ge=0)
     classes: tuple[RequestClass, ...] = Field(min_length=1)
@@ -81,8 +83,15 @@ def scenario_text(name: str) -> str:
 
 
 def load_scenario(name_or_path: str | Path) -> Scenario:
-    """A shipped scenario by name, or a file by path. UsageError with every problem of the file at once."""
-    return parse_scenario(*_read(name_or_path))
+    """A shipped scenario by name, or a file by path. UsageError with every problem of the file at once.
+
+    A relative path of prompts is taken from where the file lies.
+    """
+    text, place = _read(name_or_path)
+    scenario = parse_scenario(text, place)
+    if scenario.prompts is None:
+        return scenario
+    return scenario.model_copy(update={"prompts": str(Path(place).parent / scenario.prompts)})
 
 
 def parse_scenario(text: str, place: str) -> Scenario:
@@ -107,6 +116,8 @@ def _together(raw: Mapping[str, Any]) -> list[Problem]:
     ]
     if "all" in names:
         problems.append(("classes", "the name 'all' is kept for the sum of all classes"))
+    if raw.get("prompts") is not None and any(row.get("session") is not None for row in rows):
+        problems.append(("prompts", "are single requests: a class with a session makes its own"))
     weights = [row.get("weight", 1) for row in rows]
     if rows and all(_is_number(weight) and weight == 0 for weight in weights):
         problems.append(("classes", "the weights sum to 0: nothing would be sent"))
