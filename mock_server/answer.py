@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from mock_server.chat_request import ChatRequest, Tool
-from mock_server.choices import REASONING_SIGMA, SECOND_CALL_SHARE
+from mock_server.choices import SECOND_CALL_SHARE
 from mock_server.refusals import invalid_argument
 from mock_server.schema_value import SchemaError, schema_value
 from mock_server.tokens import Text, Words, lognormal_tokens, pieces_of, token_count
@@ -90,7 +90,7 @@ def _reasoning_tokens(chat: ChatRequest, tier: Tier, uniform: float) -> int:
     if median is None:
         known = ", ".join(tier.reasoning_tokens)
         raise invalid_argument(f"reasoning_effort: {effort} is not one of {known} on {tier.id}.")
-    return lognormal_tokens(uniform, mu=log(median), sigma=REASONING_SIGMA) if median > 0 else 0
+    return lognormal_tokens(uniform, mu=log(median), sigma=tier.reasoning_tokens_sigma) if median > 0 else 0
 
 
 def _calls_a_tool(chat: ChatRequest) -> bool:

@@ -24,8 +24,6 @@ INCLUDE_USAGE_WHEN_UNSET = False
 RATE_LIMIT_REQUESTS = 10_000
 RATE_LIMIT_TOKENS = 85_000_000
 
-# spread of ln(reasoning tokens) about the tier's median: assumed
-REASONING_SIGMA = 0.6
 # share of tool turns with two calls, where two tools are given and parallel_tool_calls is not false: assumed
 SECOND_CALL_SHARE = 0.2
 

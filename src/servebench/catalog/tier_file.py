@@ -116,6 +116,7 @@ class TierRow(Row):
     output_tokens_mu: Cited[Annotated[float, Field(allow_inf_nan=False)]]
     output_tokens_sigma: Cited[NotNegative]
     reasoning_tokens: Annotated[dict[str, Cited[NotNegative]], Field(min_length=1)]
+    reasoning_tokens_sigma: Cited[NotNegative]
     default_reasoning_effort: str
     shape: ShapeRow
     serving: ServingRow
@@ -154,6 +155,7 @@ class TierRow(Row):
             output_tokens_mu=self.output_tokens_mu.value,
             output_tokens_sigma=self.output_tokens_sigma.value,
             reasoning_tokens={effort: median.value for effort, median in self.reasoning_tokens.items()},
+            reasoning_tokens_sigma=self.reasoning_tokens_sigma.value,
             default_reasoning_effort=self.default_reasoning_effort,
             shape=shape,
             serving=self.serving.to_serving(),

@@ -76,7 +76,8 @@ class Tier:
     """A servable tier. On the mock: prompt tokens = preamble_tokens + UTF-8 bytes / bytes_per_token.
 
     output_tokens_mu and _sigma are of ln(visible tokens), the mock's draw where a request sets no limit.
-    reasoning_tokens maps each reasoning_effort the tier knows to the median reasoning tokens it draws.
+    reasoning_tokens maps each reasoning_effort the tier knows to the median reasoning tokens it draws, and
+    reasoning_tokens_sigma is the spread of their ln about it.
     solved names the parameter that calibration solved (None: nothing was), at operating_point.
     sources is keyed by field name ("params_total", "layer_latency_s", ...).
     """
@@ -93,6 +94,7 @@ class Tier:
     output_tokens_mu: float
     output_tokens_sigma: float
     reasoning_tokens: Mapping[str, float]
+    reasoning_tokens_sigma: float
     default_reasoning_effort: str
     shape: ModelShape
     serving: ServingProfile

@@ -19,8 +19,6 @@ from servebench.workload.scenario import Scenario
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-REASONING_SIGMA = 0.6  # of ln(reasoning tokens); assumed, and the same as the mock draws with
-
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -81,7 +79,9 @@ class Demand:
         normal = _normal(uniforms(self.seed, "plan/visible", 0, count))
         drawn = np.exp(tier.output_tokens_mu + tier.output_tokens_sigma * normal)
         total = np.where(visible >= 0, visible, np.maximum(1, np.rint(drawn))).astype(np.int64)
-        spread = np.exp(REASONING_SIGMA * _normal(uniforms(self.seed, "plan/reasoning", 0, count)))
+        spread = np.exp(
+            tier.reasoning_tokens_sigma * _normal(uniforms(self.seed, "plan/reasoning", 0, count))
+        )
         for k, cls in enumerate(self.scenario.classes):
             effort = cls.reasoning_effort or tier.default_reasoning_effort
             if effort not in tier.reasoning_tokens:
