@@ -1,52 +1,24 @@
-"""What serving costs: blended price, cost and energy per million tokens, break-even use and break-even price.
+"""What serving costs: dollars per million tokens, break-even use, break-even price, margin.
 
 Tokens are input (cached too) + output, everywhere. 0.0036 = 3600 s/h / 10^6 tokens/Mtok. Money is Decimal;
 speeds and shares are floats, taken at their printed value.
 """
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from servebench.catalog.prices import TICKS_PER_USD, Rates
+from servebench.cost.blend import Mix, blend_ticks, exact
 
 MTOK_PER_H = Decimal("0.0036")  # of one token per second
-
-
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """A traffic mix: r input tokens (cached too) to an output token; share h of the input is cached."""
-
-    in_out_ratio: float  # r
-    cache_hit_share: float  # h
-
-    def __post_init__(self) -> None:
-        if not self.in_out_ratio >= 0 or self.in_out_ratio == float("inf"):
-            raise ValueError(f"in_out_ratio must be a number of at least 0, not {self.in_out_ratio}")
-        if not 0 <= self.cache_hit_share <= 1:
-            raise ValueError(f"cache_hit_share must lie in 0..1, not {self.cache_hit_share}")
-
-    def shares(self) -> tuple[Decimal, Decimal, Decimal]:
-        """Uncached input, cached input and output as shares of all tokens: they sum to 1."""
-        r, h = _exact(self.in_out_ratio), _exact(self.cache_hit_share)
-        return r * (1 - h) / (r + 1), r * h / (r + 1), 1 / (r + 1)
-
-
-def blend_ticks(rates: Rates, mix: Mix) -> Decimal:
-    """Ticks per token of the mix: (r((1-h) p_in + h p_cache) + p_out)/(r + 1)."""
-    new, cached, output = mix.shares()
-    return new * rates.input_ticks + cached * rates.cached_ticks + output * rates.output_ticks
-
-
-def blend(rates: Rates, mix: Mix) -> Decimal:
-    """The same in USD per million tokens."""
-    return blend_ticks(rates, mix) * 1_000_000 / TICKS_PER_USD
+# price bases of a GPU hour: owned at hyperscale, owned by a neocloud, rented for three years
+BASES = ("hyperscaler", "neocloud", "rental")
 
 
 def usd_per_mtok(*, usd_per_h: Decimal, tokens_per_s: float, utilisation: float = 1.0) -> Decimal:
     """Cost of a million tokens on hardware that does tokens_per_s while busy, busy for that share of time."""
     _positive(tokens_per_s=tokens_per_s)
     _share(utilisation)
-    return usd_per_h / (_exact(tokens_per_s) * _exact(utilisation) * MTOK_PER_H)
+    return usd_per_h / (exact(tokens_per_s) * exact(utilisation) * MTOK_PER_H)
 
 
 def break_even_utilisation(
@@ -54,7 +26,7 @@ def break_even_utilisation(
 ) -> Decimal:
     """u* = $/GPU-h / (blend * tokens/s/GPU * 0.0036): above it a GPU earns its hour; over 1 it never does."""
     _positive(blend_usd_per_mtok=blend_usd_per_mtok, tokens_per_s_per_gpu=tokens_per_s_per_gpu)
-    return usd_per_gpu_h / (blend_usd_per_mtok * _exact(tokens_per_s_per_gpu) * MTOK_PER_H)
+    return usd_per_gpu_h / (blend_usd_per_mtok * exact(tokens_per_s_per_gpu) * MTOK_PER_H)
 
 
 def break_even_rates(
@@ -86,29 +58,9 @@ def margin(*, cost: Decimal, price: Decimal) -> Decimal:
     return 1 - cost / price
 
 
-def kwh_per_mtok(*, kw: float, tokens_per_s: float, pue: float = 1.0) -> float:
-    """kW_IT * PUE / (tokens/s * 0.0036), of one GPU or of a replica. All-in kW has PUE inside: leave it 1."""
-    _positive(tokens_per_s=tokens_per_s)
-    if pue < 1:
-        raise ValueError(f"a PUE is at least 1, not {pue}")
-    return kw * pue / (tokens_per_s * float(MTOK_PER_H))
-
-
-def mean_kw(*, all_in_kw: float, utilisation: float) -> float:
-    """all-in kW x (0.5 + 0.5 u): an idle GPU is taken to draw half (an assumption)."""
-    if not 0 <= utilisation <= 1:
-        raise ValueError(f"utilisation must lie in 0..1, not {utilisation}")
-    return all_in_kw * (0.5 + 0.5 * utilisation)
-
-
 def _ceil(value: Decimal) -> int:
     # one part in 10^20 of slack: a product that should be whole must not round up for the 28th digit
     return int((value * (1 - Decimal("1e-20"))).to_integral_value(rounding=ROUND_CEILING))
-
-
-def _exact(value: float) -> Decimal:
-    """0.37 means 37/100, not the nearest double."""
-    return Decimal(repr(float(value)))
 
 
 def _positive(**values: float | Decimal) -> None:

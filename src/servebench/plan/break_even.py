@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.prices import Rates
 from servebench.catalog.tiers import ModelShape, Tier
-from servebench.cost.serving import Mix, break_even_rates
+from servebench.cost.blend import Mix
+from servebench.cost.serving import break_even_rates
 from servebench.engine.step_time import StepTimeModel
 from servebench.plan.steady_state import SteadyState, largest_batch
 
