@@ -24,7 +24,8 @@ SCHEMA = 1
 ALL = "all"
 _RUN_KEYS = (
     "run_id", "model", "target", "mode", "seed", "schedule_hash", "rate_rps", "users", "trace", "prompts",
-    "t0_utc", "duration_s", "warmup_s", "planned_requests", "workers", "interrupted", "notes", "versions", "host",
+    "t0_utc", "duration_s", "warmup_s", "planned_requests", "workers", "interrupted", "notes",
+    "versions", "host",
 )  # fmt: skip
 
 

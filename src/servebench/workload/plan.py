@@ -124,7 +124,7 @@ class Workload:
         self.warmup_s = plan.warmup
         self.model = plan.model or scenario.model
         self.classes = scenario.classes
-        self.intended_ns, lengths, self._trace_blocks = _arrivals(plan)
+        self.intended_ns, lengths, self.trace_blocks = _arrivals(plan)
         self.users = (plan.users or scenario.load.users) if self.mode == "closed" else None
         self._draw = SpecDraw(
             scenario.classes,
@@ -133,7 +133,7 @@ class Workload:
             bytes_per_token=plan.bytes_per_token,
             context_length_tokens=plan.context_length_tokens,
             lengths=lengths,
-            own_prefixes=self._trace_blocks is None,
+            own_prefixes=self.trace_blocks is None,
             prompts=plan.prompts,
         )
         # a trace's rows are requests of their own
@@ -204,8 +204,8 @@ class Workload:
             tool_choice=cls.tool_choice,
             prefix_key="" if prefix < 0 else f"{cls.name}/{prefix}",
             prefix_tokens=int(columns.prefix_tokens[row]),
-            block_ids=() if self._trace_blocks is None else self._trace_blocks.of(id),
-            block_tokens=0 if self._trace_blocks is None else self._trace_blocks.block_tokens,
+            block_ids=() if self.trace_blocks is None else self.trace_blocks.of(id),
+            block_tokens=0 if self.trace_blocks is None else self.trace_blocks.block_tokens,
         )
 
     def body(self, id: int) -> bytes:
@@ -240,8 +240,8 @@ class Workload:
         """
         columns = self.columns(0, _HASHED_IDS) if self._whole is None else self._whole
         extra = []
-        if self._trace_blocks is not None:
-            extra.append(self._trace_blocks.ids.astype("<i8").tobytes())
+        if self.trace_blocks is not None:
+            extra.append(self.trace_blocks.ids.astype("<i8").tobytes())
         if self.mode == "closed":
             think = [self.think_time_s(id) for id in range(64)]
             extra.append(f"{self.users}/{think}".encode())

@@ -18,7 +18,8 @@ def load_prompts(path: str | Path) -> PromptSet:
         return parse_prompts(_text(path), name=path.name)
     files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
     _check_size(path, files)
-    texts, problems = [], []
+    texts: list[str] = []
+    problems: list[str] = []
     for file in files:
         try:
             texts.append(_text(file))

@@ -31,7 +31,9 @@ _SHIPPED = resources.files("servebench.workload") / "scenarios"
 class Scenario(BaseModel):
     """Classes of requests and how they start. tiers: the models to run the same workload over, side by side,
     in place of model alone. prompts: a file or directory of texts to send in place of made ones, beside the
-    scenario's file. warmup_s None: 0 for traces and runs under 60 s, else 10 %."""
+    scenario's file. cache_share: of its prompt tokens those that are meant to hit, as planned.py counts them.
+    warmup_s None: 0 for traces and runs under 60 s, else 10 %.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -41,6 +43,7 @@ class Scenario(BaseModel):
     tiers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     prompts: str | None = Field(default=None, min_length=1)
     load: Load
+    cache_share: float | None = Field(default=None, ge=0, le=1)
     warmup_s: float | None = Field(default=None, ge=0)
     classes: tuple[RequestClass, ...] = Field(min_length=1)
     slo: tuple[str, ...] = ()

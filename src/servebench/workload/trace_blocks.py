@@ -83,10 +83,10 @@ class TraceBlocks:
         ids[own] = max(int(ids.max(initial=0)), 0) + 1 + np.arange(len(own))
         return cls(block_tokens, ids, np.cumsum(np.array(counts, dtype=np.int64)))
 
-    def hit_share(self, input_tokens: Ints) -> float:
-        """Share of all prompt tokens in leading blocks that an earlier request had: an unlimited cache's."""
+    def hit_tokens(self, input_tokens: Ints) -> Ints:
+        """Of each prompt the tokens in leading blocks that an earlier one had: an unlimited cache's hits."""
         seen: set[int] = set()
-        hit = 0
+        hits = []
         ids, start = self.ids.tolist(), 0
         for end, tokens in zip(self.ends.tolist(), input_tokens.tolist(), strict=True):
             matched = 0
@@ -94,7 +94,11 @@ class TraceBlocks:
                 if id not in seen:
                     break
                 matched += 1
-            hit += min(matched * self.block_tokens, tokens)
+            hits.append(min(matched * self.block_tokens, tokens))
             seen.update(ids[start:end])
             start = end
-        return hit / int(input_tokens.sum())
+        return np.array(hits, dtype=np.int64)
+
+    def hit_share(self, input_tokens: Ints) -> float:
+        """Share of all prompt tokens that an unlimited cache hits."""
+        return int(self.hit_tokens(input_tokens).sum()) / int(input_tokens.sum())
