@@ -86,6 +86,7 @@ def test_a_recorded_stream_of_xai() -> None:
         "billed_ticks": 1466250,
         "usage_source": "usage",
         "usage_note": "",
+        "server_tools": None,
     }
 
 

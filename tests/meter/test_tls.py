@@ -79,6 +79,15 @@ def test_streams_are_measured_and_connections_reused(folder: Path, version: ssl.
         assert (record.outcome, record.error, record.chunks) == (Outcome.SUCCESS, "", 12)
         assert sorted(chunk_us[1:])[5] == pytest.approx(20_000, abs=5_000)
     assert [record.reused_connection for record, _ in results] == [False, True]
+    (first, _), (second, _) = results
+    assert first.connect_ns is not None
+    assert first.tls_ns is not None
+    assert 0 < first.connect_ns < first.tls_ns < 1e9, "a handshake takes longer than a loopback connect"
+    assert first.sent_ns is not None
+    assert first.client_lag_s is not None
+    opening_s = (first.connect_ns + first.tls_ns) / 1e9
+    assert (first.sent_ns - first.intended_ns) / 1e9 - first.client_lag_s == pytest.approx(opening_s)
+    assert (second.connect_ns, second.tls_ns) == (None, None), "it paid neither"
     assert (health.connections_opened, health.connections_reused) == (1, 1)
     if sys.platform == "linux":
         assert health.missing_stamps == 0

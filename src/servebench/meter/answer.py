@@ -17,7 +17,9 @@ _SECRET: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as sent; None = not said. ticks: 10^-10 USD. note: what contradicts itself, or ""."""
+    """Token counts; None = not said. completion excludes reasoning, whatever the dialect. ticks: 10^-10 USD.
+    note: what contradicts itself, or "". server_tools: calls that the server made itself, by its own names.
+    """
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -25,10 +27,13 @@ class Usage:
     reasoning_tokens: int | None = None
     ticks: int | None = None
     note: str = ""
+    server_tools: dict[str, int] | None = None
 
 
 def read_usage(raw: dict[str, Any]) -> Usage:
-    """The usage object of Chat Completions. Reasoning is beside completion_tokens at xAI, in it at OpenAI."""
+    """The usage object of Chat Completions. Reasoning is beside completion_tokens at xAI, in it at OpenAI:
+    total_tokens tells which.
+    """
     prompt, cached = _count(raw, "prompt_tokens"), _count(raw.get("prompt_tokens_details"), "cached_tokens")
     completion = _count(raw, "completion_tokens")
     reasoning = _count(raw.get("completion_tokens_details"), "reasoning_tokens")
@@ -45,7 +50,40 @@ def read_usage(raw: dict[str, Any]) -> Usage:
         for key in ("prompt_tokens", "completion_tokens")
         if raw.get(key) is not None and _count(raw, key) is None
     ]
-    return Usage(prompt, cached, completion, reasoning, _count(raw, "cost_in_usd_ticks"), "; ".join(notes))
+    if reasoning and completion is not None and prompt is not None and total == prompt + completion:
+        completion = _visible(completion, reasoning, notes)
+    ticks = _count(raw, "cost_in_usd_ticks")
+    return Usage(prompt, cached, completion, reasoning, ticks, "; ".join(notes), _server_tools(raw))
+
+
+def read_responses_usage(raw: dict[str, Any]) -> Usage:
+    """The usage object of the responses API, whose output_tokens include reasoning, always."""
+    prompt, cached = _count(raw, "input_tokens"), _count(raw.get("input_tokens_details"), "cached_tokens")
+    output = _count(raw, "output_tokens")
+    reasoning = _count(raw.get("output_tokens_details"), "reasoning_tokens")
+    total = _count(raw, "total_tokens")
+    notes = []
+    if prompt is not None and cached is not None and cached > prompt:
+        notes.append(f"cached_tokens {cached} > input_tokens {prompt}")
+    if prompt is not None and output is not None and total not in (None, prompt + output):
+        notes.append(f"total_tokens {total} is not the sum of its parts")
+    if reasoning and output is not None:
+        output = _visible(output, reasoning, notes)
+    ticks = _count(raw, "cost_in_usd_ticks")
+    return Usage(prompt, cached, output, reasoning, ticks, "; ".join(notes), _server_tools(raw))
+
+
+def _visible(output: int, reasoning: int, notes: list[str]) -> int:
+    """Output tokens that are no reasoning, where the count includes it."""
+    if reasoning > output:
+        notes.append(f"reasoning_tokens {reasoning} > the {output} output tokens that include them")
+    return max(output - reasoning, 0)
+
+
+def _server_tools(raw: dict[str, Any]) -> dict[str, int] | None:
+    details = raw.get("server_side_tool_usage_details")
+    found = {name: _count(details, name) for name in details} if isinstance(details, dict) else {}
+    return {name[:64]: count for name, count in list(found.items())[:16] if count} or None
 
 
 def _count(raw: object, key: str) -> int | None:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from servebench.errors import UsageError
 
 CHAT_PATH = "/v1/chat/completions"
+RESPONSES_PATH = "/v1/responses"
+MODELS_PATH = "/v1/models"
 
 
 @dataclass(frozen=True, slots=True)

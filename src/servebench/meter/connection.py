@@ -40,6 +40,7 @@ class Connection:
         "_exchange",
         "_lag",
         "_last_ns",
+        "_opened_ns",
         "_out",
         "_parser",
         "_place",
@@ -68,6 +69,7 @@ class Connection:
         self._out = _NOTHING
         self._connected = self._scheduled = self._sending = self.usable = False
         self._place = self._tries = self._calm = self._at_ns = self._received = self._last_ns = 0
+        self._opened_ns = 0
 
     def send(self, call: Call, on_done: OnDone) -> None:
         """Connect if need be and send. Faults come through on_done, later."""
@@ -100,6 +102,8 @@ class Connection:
         # a neighbour may find another good address meanwhile: the round goes on from where it began
         self._place = (self._place + 1) % len(engine.addresses) if self._tries else engine.good_address
         family, address = engine.addresses[self._place]
+        if not self._tries:  # addresses that failed are part of what connecting took
+            self._opened_ns = _now_ns()
         try:
             self._sock = sock = engine.socket_class(family, socket.SOCK_STREAM)
             sock.setblocking(False)
@@ -161,12 +165,14 @@ class Connection:
                 self._out = _NOTHING
                 self._writer.stop()
             return
+        exchange = self._exchange
         if not self._connected:
             self._connected = True
             self._engine.opened += 1
             self._engine.good_address = self._place
             self._reader.start(self._readable)
-        exchange = self._exchange
+            if exchange is not None:
+                exchange.connect_ns = now_ns - self._opened_ns
         if exchange is not None and exchange.asked and exchange.sent_ns is None:
             exchange.sent_ns = now_ns
         self._out = self._out[sent:]

@@ -7,9 +7,11 @@ from array import array
 from collections.abc import Callable
 from dataclasses import replace
 
-from servebench.meter.call import Call, Timeouts
+from servebench.meter.call import RESPONSES_PATH, Call, Timeouts
+from servebench.meter.head import head_facts
 from servebench.meter.http1 import ResponseParser
 from servebench.meter.record import RequestRecord
+from servebench.meter.responses import ResponsesReader
 from servebench.meter.stream import AnswerReader, Ending
 
 OnDone = Callable[[RequestRecord, "array[int]"], None]
@@ -19,7 +21,8 @@ _LARGE_BODY = 16384
 
 class Exchange:
     """Times are on the monotonic clock. sent_ns: just before the first byte of the request went out (first
-    attempt); reused: on a connection kept alive; user_stamps: chunks without a kernel stamp.
+    attempt); reused: on a connection kept alive; user_stamps: chunks without a kernel stamp. connect_ns and
+    tls_ns: what opening the connection took; None on a reused one.
     """
 
     __slots__ = (
@@ -27,13 +30,16 @@ class Exchange:
         "asked",
         "begun",
         "call",
+        "connect_ns",
         "on_done",
         "parser",
         "request_bytes",
         "retries",
         "reused",
+        "secrets",
         "sent_ns",
         "started_ns",
+        "tls_ns",
         "unstamped",
         "user_stamps",
     )
@@ -41,10 +47,13 @@ class Exchange:
     def __init__(self, call: Call, on_done: OnDone, *, now_ns: int, secrets: tuple[str, ...]) -> None:
         self.call = call
         self.on_done = on_done
-        self.answer = AnswerReader(secrets)
+        self.secrets = secrets
+        self.answer = ResponsesReader(secrets) if call.path == RESPONSES_PATH else AnswerReader(secrets)
         self.parser = ResponseParser()
         self.started_ns = now_ns
         self.sent_ns: int | None = None
+        self.connect_ns: int | None = None
+        self.tls_ns: int | None = None
         self.request_bytes = self.retries = self.user_stamps = 0
         self.asked = self.begun = self.reused = self.unstamped = False
 
@@ -108,6 +117,9 @@ class Exchange:
             response_bytes=response_bytes,
             asked_output_tokens=call.asked_output_tokens,
             retries=self.retries,
+            connect_ns=self.connect_ns,
+            tls_ns=self.tls_ns,
+            **head_facts(self.parser.headers, self.secrets),
             **answer.usage_facts(),
         )
         return record, chunk_us

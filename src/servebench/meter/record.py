@@ -38,7 +38,11 @@ class RequestRecord:
     reasoning); usage_source is "usage", "counted" (from chunks, approximate) or "none".
     cost_usd is exact, as text, with cost_source "billed" (the server's), "computed" (from usage) or
     "estimated"; the meter leaves both None and the bill fills them in.
-    chunks counts content-carrying chunks, whose times stand in the run's chunk file.
+    chunks counts content-carrying chunks, whose times stand in the run's chunk file. connect_ns and tls_ns
+    are of the request that opened its connection. attempts: times it was sent by policy; sent_ns and what
+    the server said are of the last. throttled_ns: waited by rule (Retry-After, backoff, budget); retried_ns:
+    spent in attempts before the last, which cost retry_cost_usd (estimated). server_*: the server's own
+    timing (x-metrics-*). server_tools: calls that the server made, by its own names.
     """
 
     id: int
@@ -76,6 +80,18 @@ class RequestRecord:
     cost_source: str | None = None
     retries: int = 0  # sent again because a kept-alive connection turned out to be closed
     usage_note: str = ""  # what does not add up in the server's usage
+    request_id: str | None = None
+    retry_after_s: float | None = None
+    server_ttft_s: float | None = None
+    server_itl_s: float | None = None
+    server_e2e_s: float | None = None
+    connect_ns: int | None = None
+    tls_ns: int | None = None
+    attempts: int = 1
+    throttled_ns: int = 0
+    retried_ns: int = 0
+    retry_cost_usd: str | None = None
+    server_tools: dict[str, int] | None = None
 
     @property
     def ok(self) -> bool:
@@ -83,8 +99,8 @@ class RequestRecord:
 
     @property
     def ttft_s(self) -> float | None:
-        """f - s, from the intended start."""
-        return _seconds(self.first_token_ns, self.intended_ns)
+        """f - s, from the intended start, less what was waited by rule."""
+        return _seconds(self.first_token_ns, self.intended_ns + self.throttled_ns)
 
     @property
     def service_ttft_s(self) -> float | None:
@@ -93,18 +109,21 @@ class RequestRecord:
 
     @property
     def ttfvt_s(self) -> float | None:
-        """v - s."""
-        return _seconds(self.first_visible_ns, self.intended_ns)
+        """v - s, less what was waited by rule."""
+        return _seconds(self.first_visible_ns, self.intended_ns + self.throttled_ns)
 
     @property
     def e2e_s(self) -> float | None:
-        """e - s: ends at the last token, not at [DONE]."""
-        return _seconds(self.last_token_ns, self.intended_ns)
+        """e - s, less what was waited by rule: ends at the last token, not at [DONE]."""
+        return _seconds(self.last_token_ns, self.intended_ns + self.throttled_ns)
 
     @property
     def client_lag_s(self) -> float | None:
-        """a - s: the load generator's own delay."""
-        return _seconds(self.sent_ns, self.intended_ns)
+        """a - s, less what the target took (connect, TLS, earlier attempts) and what was waited by rule: the
+        load generator's own delay.
+        """
+        others_ns = (self.connect_ns or 0) + (self.tls_ns or 0) + self.throttled_ns + self.retried_ns
+        return _seconds(self.sent_ns, self.intended_ns + others_ns)
 
     @property
     def reasoning_streamed(self) -> bool:

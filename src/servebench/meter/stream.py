@@ -286,9 +286,12 @@ class AnswerReader:
         if isinstance(answer, dict) and answer.get("error"):
             self.error = error_text(answer, self._secrets)
             return
+        self._whole_answer(answer)
+
+    def _whole_answer(self, answer: object) -> None:
         choices = answer.get("choices") if isinstance(answer, dict) else None
         parts = read_choices(choices, "message") if isinstance(choices, list) else None
-        if parts is None:
+        if parts is None or not isinstance(answer, dict):
             self.bad = "the body is not a chat completion"
             return
         self._facts(answer, answer.get("usage"))
@@ -312,6 +315,7 @@ class AnswerReader:
                 "billed_ticks": usage.ticks,
                 "usage_source": "usage",
                 "usage_note": note,
+                "server_tools": usage.server_tools,
             }
         if not self.times:
             return {}

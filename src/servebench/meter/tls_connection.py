@@ -84,6 +84,8 @@ class TlsConnection(Connection):
         if pending:
             self._out = memoryview(bytes(self._out) + pending)
         if self._channel.ready and not exchange.asked and self._exchange is exchange:
+            if exchange.connect_ns is not None:
+                exchange.tls_ns = time.monotonic_ns() - self._opened_ns - exchange.connect_ns
             self._ask(exchange)
         elif pending:
             self._transmit()

@@ -27,6 +27,7 @@ _NUMBERS = (
     "intended_ns", "sent_ns", "first_token_ns", "first_visible_ns", "last_token_ns", "end_ns",
     "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens",
     "chunks", "reasoning_chunks", "user_stamps", "coalesced",
+    "connect_ns", "tls_ns", "throttled_ns", "retried_ns",
 )  # fmt: skip
 _numbers_of = attrgetter(*_NUMBERS)
 
@@ -133,7 +134,7 @@ class Columns:
         if metric == "itl":
             return self.gaps_us / 1e6
         if metric == "client_lag":
-            return (at["sent_ns"] - at["intended_ns"]) / 1e9
+            return (at["sent_ns"] - at["intended_ns"] - self._others_ns()) / 1e9
         if metric == "tpot":
             return np.where(self.ok, self._tpot_s(), np.inf)
         end, start = {
@@ -142,7 +143,7 @@ class Columns:
             "ttfvt": ("first_visible_ns", "intended_ns"),
             "e2e": ("last_token_ns", "intended_ns"),
         }[metric]
-        values = (at[end] - at[start]) / 1e9
+        values = (at[end] - at[start] - (at["throttled_ns"] if start == "intended_ns" else 0.0)) / 1e9
         return np.where(self.ok & ~np.isnan(values), values, np.inf)
 
     def meets(self, slo: Slo, slos: Sequence[Slo] = (), goodput: Goodput | None = None) -> Bools:
@@ -213,6 +214,12 @@ class Columns:
         if slo.limit_s_per_prompt_token:
             limit = slo.limit + slo.limit_s_per_prompt_token * np.nan_to_num(self.numbers["prompt_tokens"])
         return np.asarray(values_s < limit if slo.strict else values_s <= limit, dtype=np.bool_)
+
+    def _others_ns(self) -> Floats:
+        """Between the intended start and the send, what was not the load generator's own delay."""
+        at = self.numbers
+        opening = np.nan_to_num(at["connect_ns"]) + np.nan_to_num(at["tls_ns"])
+        return np.asarray(opening + at["throttled_ns"] + at["retried_ns"], dtype=np.float64)
 
     def _tpot_s(self) -> Floats:
         """RequestRecord.tpot_s, over all rows."""

@@ -1,0 +1,90 @@
+"""ResponsesReader: an answer of the responses API (POST /v1/responses), as stream or whole. Pure.
+
+Events name themselves in "type", and each has a sequence_number, so none is like the one before but for its
+text: all are parsed. response.completed ends the answer; whether a [DONE] follows is not known, and either
+does. An incomplete answer ended at its token limit or by a filter: a finish, as in Chat Completions. A failed
+one is a stream error. Usage is read into Chat Completions' terms (output_tokens include reasoning).
+"""
+
+from typing import Any, Final
+
+from servebench.meter.answer import Parts, error_text, read_responses_usage
+from servebench.meter.stream import AnswerReader
+
+_VISIBLE: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_REASONING: Final = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
+_ARGUMENTS: Final = "response.function_call_arguments.delta"
+_CALLS: Final = ("function_call", "custom_tool_call")
+_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_FINISH: Final = {"max_output_tokens": "length"}
+
+
+class ResponsesReader(AnswerReader):
+    """As AnswerReader, in the other dialect."""
+
+    __slots__ = ("_streamed_calls",)
+
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        super().__init__(secrets)
+        self._streamed_calls: set[object] = set()  # whose arguments came piece by piece
+
+    def _chunk(self, chunk: dict[str, Any], at_ns: int) -> Parts | None:
+        kind = chunk.get("type")
+        if kind in _VISIBLE or kind in _REASONING:
+            if chunk.get("delta"):
+                self._count(Parts(visible=kind in _VISIBLE, reasoning=kind in _REASONING), at_ns)
+        elif kind == _ARGUMENTS:
+            place = chunk.get("output_index")
+            self._streamed_calls.add(place)
+            if chunk.get("delta"):
+                self._count(Parts(visible=True, tool_calls=frozenset({place})), at_ns)
+        elif kind == "response.output_item.done":
+            self._item(chunk, at_ns)
+        elif kind in _ENDS:
+            self._end(chunk.get("response"))
+        elif kind == "error":
+            self.error = self.error or error_text(chunk, self._secrets)
+        elif not isinstance(kind, str):
+            self.bad = self.bad or "an event is not of the responses API"
+        return None
+
+    def _item(self, chunk: dict[str, Any], at_ns: int) -> None:
+        """A call that came whole, as xAI sends them, carries its tokens now."""
+        item, place = chunk.get("item"), chunk.get("output_index")
+        if isinstance(item, dict) and item.get("type") in _CALLS and place not in self._streamed_calls:
+            self._count(Parts(visible=True, tool_calls=frozenset({place})), at_ns)
+
+    def _end(self, response: object) -> None:
+        if not isinstance(response, dict):
+            self.bad = self.bad or "the last event holds no response"
+            return
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            self.usage = read_responses_usage(usage)
+        self._facts(response, None)
+        status = response.get("status")
+        if status == "failed" or response.get("error"):
+            self.error = self.error or error_text({"error": response.get("error") or "failed"}, self._secrets)
+            return
+        if status == "incomplete":
+            details = response.get("incomplete_details")
+            reason = details.get("reason") if isinstance(details, dict) else None
+            self.finish_reason = _FINISH.get(str(reason), str(reason or "incomplete")[:40])
+        else:
+            self.finish_reason = "tool_calls" if self._tools else "stop"
+        self.done_marker = True
+
+    def _whole_answer(self, answer: object) -> None:
+        output = answer.get("output") if isinstance(answer, dict) else None
+        if not isinstance(output, list):
+            self.bad = "the body is not a response"
+            return
+        kinds = [item.get("type") for item in output if isinstance(item, dict)]
+        calls = frozenset(place for place, kind in enumerate(kinds) if kind in _CALLS)
+        self._count(
+            Parts(
+                visible="message" in kinds or bool(calls), reasoning="reasoning" in kinds, tool_calls=calls
+            ),
+            self._body_ns,
+        )
+        self._end(answer)
