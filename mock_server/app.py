@@ -12,6 +12,7 @@ from aiohttp import web
 from mock_server import refusals, wire
 from mock_server.admission import Admitted, admit
 from mock_server.choices import MAX_BODY_BYTES, OFF_LOOP_BYTES, UNREAD_TIMEOUT_S
+from mock_server.clock import EngineClock
 from mock_server.fleet import Fleet, Place
 from mock_server.metrics import CONTENT_TYPE, MetricsPage
 from mock_server.model import Model, language_model_json, model_json
@@ -45,7 +46,9 @@ class WrittenResponse(web.StreamResponse):
 class Mock:
     """The server's state. keys empty: any key is taken."""
 
-    def __init__(self, models: Sequence[Model], *, keys: frozenset[str], seed: int) -> None:
+    def __init__(
+        self, models: Sequence[Model], *, keys: frozenset[str], seed: int, time_scale: float = 1.0
+    ) -> None:
         by_id = {model.tier.id: model for model in models}
         self._models = by_id | {alias: model for model in models for alias in model.tier.aliases}
         self._listed = by_id
@@ -53,9 +56,10 @@ class Mock:
         self._seed = seed
         self._ids = itertools.count()
         self._loop = asyncio.get_running_loop()
-        self._fleet = Fleet(by_id, self._loop)
+        self._clock = EngineClock(time_scale)
+        self._fleet = Fleet(by_id, self._loop, self._clock)
         self._ledger = Ledger()
-        self._metrics = MetricsPage(self._fleet.telemetry, self._ledger)
+        self._metrics = MetricsPage(self._fleet.telemetry, self._ledger, time_scale)
         self._parsers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse")
 
     def build_app(self) -> web.Application:
@@ -92,7 +96,7 @@ class Mock:
         if request.content_type != "application/json":
             raise refusals.wrong_content_type()
         raw = await request.read()
-        arrival_s = time.monotonic()
+        arrival_s = self._clock.now_s()
         if len(raw) > OFF_LOOP_BYTES:
             admitted = await self._loop.run_in_executor(self._parsers, self._admit, raw)
         else:
@@ -184,7 +188,7 @@ class Mock:
         return model
 
     async def health(self, request: web.Request) -> web.Response:
-        return _json({"status": "ok", "models": list(self._listed)})
+        return _json({"status": "ok", "models": list(self._listed), "time_scale": self._clock.scale})
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})

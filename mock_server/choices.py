@@ -40,3 +40,5 @@ UNREAD_BYTES = 256 * 2**10
 UNREAD_TIMEOUT_S = 60.0
 
 STOP_GRACE_S = 1.5  # what streams get to finish when the server is told to stop
+
+MAX_LAG_S = 0.1  # steps this far behind the wall clock are not made good: the engine's clock slips instead

@@ -14,6 +14,13 @@ import click
 )
 @click.option("--seed", type=int, default=0, help="Seed of texts, lengths and step noise.")
 @click.option(
+    "--time-scale",
+    type=click.FloatRange(min=0.001, max=10_000),
+    default=1.0,
+    metavar="X",
+    help="Engine seconds per real second.",
+)
+@click.option(
     "--key", "keys", metavar="KEY", multiple=True, help="API key to take, repeatable.  [default: any]"
 )
 @click.option(
@@ -25,6 +32,7 @@ def command(
     host: str,
     port: int,
     seed: int,
+    time_scale: float,
     keys: tuple[str, ...],
     exit_with_fd: int | None,
 ) -> None:
@@ -42,6 +50,7 @@ def command(
             port=port,
             seed=seed,
             keys=frozenset(keys),
+            time_scale=time_scale,
             exit_fd=exit_with_fd,
         )
     )

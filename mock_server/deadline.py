@@ -48,21 +48,42 @@ class KernelDeadline:
         self._spec = _TimerSpec()
         self._spec_pointer = ctypes.byref(self._spec)
         self._set_time = self._libc.timerfd_settime
+        self._armed = False
+        self._soon: asyncio.Handle | None = None
         loop.add_reader(self._fd, self._fire)
 
     def set(self, at_s: float) -> None:
-        at_ns = max(1, int(at_s * 1e9))  # 0 would disarm it
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if at_s <= time.monotonic():  # the kernel's timer and a read of it would cost more than a chunk does
+            self._soon = self._loop.call_soon(self._run)
+            if self._armed:
+                self._arm(0)
+            return
+        self._arm(max(1, int(at_s * 1e9)))
+
+    def _arm(self, at_ns: int) -> None:
+        """0 disarms it."""
         self._spec.value_s, self._spec.value_ns = divmod(at_ns, 1_000_000_000)
         self._set_time(self._fd, _ABSOLUTE, self._spec_pointer, None)
+        self._armed = at_ns > 0
+
+    def _run(self) -> None:
+        self._soon = None
+        self._callback()
 
     def _fire(self) -> None:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:  # set again since it fired
             return
+        self._armed = False
         self._callback()
 
     def close(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 

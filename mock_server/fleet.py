@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from mock_server.clock import EngineClock
 from mock_server.model import Model
 from mock_server.realtime import RealtimeReplica
 from mock_server.telemetry import ReplicaTelemetry
@@ -22,10 +23,13 @@ class Place:
 class Fleet:
     """For one event loop. models is keyed by tier id."""
 
-    def __init__(self, models: Mapping[str, Model], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, models: Mapping[str, Model], loop: asyncio.AbstractEventLoop, clock: EngineClock
+    ) -> None:
         self._places: dict[str, tuple[Place, ...]] = {
             name: tuple(
-                _place(replica_telemetry, loop) for replica_telemetry in map(ReplicaTelemetry, model.replicas)
+                _place(replica_telemetry, loop, clock)
+                for replica_telemetry in map(ReplicaTelemetry, model.replicas)
             )
             for name, model in models.items()
         }
@@ -52,5 +56,5 @@ class Fleet:
                 place.realtime.close()
 
 
-def _place(telemetry: ReplicaTelemetry, loop: asyncio.AbstractEventLoop) -> Place:
-    return Place(RealtimeReplica(telemetry.replica, loop, telemetry.step), telemetry)
+def _place(telemetry: ReplicaTelemetry, loop: asyncio.AbstractEventLoop, clock: EngineClock) -> Place:
+    return Place(RealtimeReplica(telemetry.replica, loop, telemetry.step, clock), telemetry)

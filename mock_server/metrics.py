@@ -23,13 +23,16 @@ Row = tuple[tuple[str, str], ReplicaTelemetry]  # ((model_name, engine), counts)
 class MockCollector(Collector):
     """Families made at scrape time from the counts of all replicas."""
 
-    def __init__(self, replicas: Mapping[str, Sequence[ReplicaTelemetry]], ledger: Ledger) -> None:
+    def __init__(
+        self, replicas: Mapping[str, Sequence[ReplicaTelemetry]], ledger: Ledger, time_scale: float
+    ) -> None:
         self._rows: list[Row] = [
             ((model, str(index)), telemetry)
             for model, fleet in replicas.items()
             for index, telemetry in enumerate(fleet)
         ]
         self._ledger = ledger
+        self._time_scale = time_scale
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counters()
@@ -42,6 +45,9 @@ class MockCollector(Collector):
             "mock_step_late_seconds", "Wall clock behind the engine's end of a step.", late
         )
         yield from self._bill()
+        scale = GaugeMetricFamily("mock_time_scale", "Engine seconds per real second.")
+        scale.add_metric((), self._time_scale)
+        yield scale
 
     def _counters(self) -> Iterator[Metric]:
         counts: Readings = (
@@ -103,9 +109,11 @@ def _histogram_family(name: str, text: str, rows: Iterable[tuple[tuple[str, str]
 
 
 class MetricsPage:
-    def __init__(self, replicas: Mapping[str, Sequence[ReplicaTelemetry]], ledger: Ledger) -> None:
+    def __init__(
+        self, replicas: Mapping[str, Sequence[ReplicaTelemetry]], ledger: Ledger, time_scale: float
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(MockCollector(replicas, ledger))
+        self._registry.register(MockCollector(replicas, ledger, time_scale))
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

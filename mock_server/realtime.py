@@ -1,7 +1,8 @@
-"""Real time: one replica's steps on the wall clock, one timer per step, never one per stream.
+"""Real time: one replica's steps on the wall clock or a multiple of it, one timer per step, never per stream.
 
 The engine says when a step starts and ends; at its end the tokens go to the sinks of all streams that emit.
-While there is work the next step starts at the end of the last one, whenever its callback ran: no drift.
+While there is work the next step starts at the end of the last one, whenever its callback ran: no drift,
+unless the process is so far behind that the engine's clock has to slip.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mock_server.clock import EngineClock
 from mock_server.deadline import make_deadline
 from servebench.engine.replica import Replica, Step
 from servebench.engine.sequence import Sequence
@@ -26,7 +28,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step did. late_s: wall clock behind the engine's end of the step.
+    """What one step did. late_s: wall clock behind the engine's end of the step, in real seconds.
 
     usual_gaps streams waited gap_s since their last token, the others odd_gaps_s; first tokens have no gap.
     """
@@ -40,12 +42,17 @@ class StepReport:
 
 
 class RealtimeReplica:
-    """A replica under time.monotonic(). All methods are for the event loop's thread."""
+    """A replica under an engine clock. All methods are for the event loop's thread."""
 
     def __init__(
-        self, replica: Replica, loop: asyncio.AbstractEventLoop, on_step: Callable[[StepReport], None]
+        self,
+        replica: Replica,
+        loop: asyncio.AbstractEventLoop,
+        on_step: Callable[[StepReport], None],
+        clock: EngineClock | None = None,
     ) -> None:
         self.replica = replica
+        self._clock = clock or EngineClock()
         self._on_step = on_step
         self._sinks: dict[int, Sink] = {}
         self._step: Step | None = None
@@ -58,9 +65,9 @@ class RealtimeReplica:
         self.replica.submit(sequence)
         self._sinks[sequence.id] = sink
         if self._step is None and self._start_s is None:
-            self._start_s = self.replica.next_start_s(time.monotonic())
+            self._start_s = self.replica.next_start_s(self._clock.now_s())
             if self._start_s is not None:
-                self._deadline.set(self._start_s)
+                self._deadline.set(self._clock.wall_s(self._start_s))
 
     def cancel(self, sequence_id: int) -> None:
         if self._sinks.pop(sequence_id, None) is not None:
@@ -71,7 +78,7 @@ class RealtimeReplica:
 
     def _due(self) -> None:
         """Ends the step in flight and starts the next, one of each at most: the loop is shared."""
-        now_s = time.monotonic()
+        now_s = self._clock.now_s()
         if self._step is not None and self._step.end_s <= now_s:
             self._finish(self._step, now_s)
         if self._start_s is not None and self._start_s <= now_s:
@@ -80,7 +87,7 @@ class RealtimeReplica:
             self._start_s = None if self._step is not None else self.replica.next_start_s(now_s)
         due_s = self._step.end_s if self._step is not None else self._start_s
         if due_s is not None:
-            self._deadline.set(due_s)
+            self._deadline.set(self._clock.wall_s(due_s))
 
     def _finish(self, step: Step, now_s: float) -> None:
         self._step = None
@@ -96,5 +103,7 @@ class RealtimeReplica:
             total += tokens
             sink.emit(tokens, second, finished)
         self._last_end_s = end_s
-        self._on_step(StepReport(step, now_s - end_s, total, end_s - before_s, usual, odd))
+        self._on_step(
+            StepReport(step, (now_s - end_s) / self._clock.scale, total, end_s - before_s, usual, odd)
+        )
         self._start_s = self.replica.next_start_s(end_s)

@@ -29,6 +29,7 @@ class ServeOptions:
     port: int  # 0: a free one
     seed: int
     keys: frozenset[str]
+    time_scale: float  # engine seconds per real second
     exit_fd: int | None  # a pipe's read end whose closing ends the server
 
 
@@ -78,7 +79,7 @@ async def _serve(options: ServeOptions, models: Sequence[Model]) -> None:
         loop.add_signal_handler(number, stop.set)
     if options.exit_fd is not None:
         loop.add_reader(options.exit_fd, _watch_owner, options.exit_fd, loop, stop)
-    app = Mock(models, keys=options.keys, seed=options.seed).build_app()
+    app = Mock(models, keys=options.keys, seed=options.seed, time_scale=options.time_scale).build_app()
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=STOP_GRACE_S)
     await runner.setup()
     try:

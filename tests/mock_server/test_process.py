@@ -114,7 +114,7 @@ def test_no_tier_serves_all_and_an_alias_or_a_repetition_serves_one() -> None:
         assert "context_length" not in json.loads(body)["models"][0]
     with running_mock("--tier", "grok-4.3-latest", "--tier", "grok-4.3") as url:
         _, _, body = ask(url, "/health", method="GET")
-        assert json.loads(body) == {"status": "ok", "models": ["grok-4.3"]}
+        assert json.loads(body) == {"status": "ok", "models": ["grok-4.3"], "time_scale": 1.0}
 
 
 def test_servebench_mock_has_the_same_help() -> None:
