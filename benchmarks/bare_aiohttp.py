@@ -49,6 +49,8 @@ class Server:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()) if self._step_s else 0.0)
             for done, stream in list(self._open.items()):
                 transport, left = stream
+                if transport.is_closing():  # type: ignore[attr-defined]
+                    continue
                 stream[1] = left - 1  # type: ignore[operator]
                 if stream[1]:
                     transport.write(CHUNK)  # type: ignore[attr-defined]
