@@ -1,11 +1,20 @@
 """The command line, of `python -m mock_server` and of `servebench mock`: one set of flags and one help."""
 
+from pathlib import Path
+
 import click
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option(
     "--tier", "tiers", metavar="ID", multiple=True, help="Tier to serve, repeatable.  [default: all five]"
+)
+@click.option(
+    "--profile",
+    "profiles",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Tier profile (YAML of `servebench calibrate`) to serve, repeatable.",
 )
 @click.option("--replicas", type=click.IntRange(1, 1000), default=1, help="Replicas of each tier.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
@@ -28,6 +37,7 @@ import click
 )
 def command(
     tiers: tuple[str, ...],
+    profiles: tuple[Path, ...],
     replicas: int,
     host: str,
     port: int,
@@ -45,6 +55,7 @@ def command(
     serve(
         ServeOptions(
             tiers=tiers,
+            profiles=profiles,
             replicas=replicas,
             host=host,
             port=port,

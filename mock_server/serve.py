@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from mock_server.app import Mock
 from mock_server.choices import STOP_GRACE_S
 from mock_server.model import Model, build_model
 from servebench.catalog.load import load_catalog
+from servebench.catalog.profile import with_profiles
 from servebench.catalog.tiers import Tier
 from servebench.errors import OperationError, UsageError
 
@@ -23,7 +25,7 @@ _SWITCH_INTERVAL_S = 0.0002
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    tiers: Sequence[str]  # ids or aliases; empty: all
+    tiers: Sequence[str]  # ids or aliases; empty: all, or those of the profiles
     replicas: int  # per tier
     host: str
     port: int  # 0: a free one
@@ -31,6 +33,7 @@ class ServeOptions:
     keys: frozenset[str]
     time_scale: float  # engine seconds per real second
     exit_fd: int | None  # a pipe's read end whose closing ends the server
+    profiles: Sequence[Path] = ()  # tiers in place of the catalog's
 
 
 def serve(options: ServeOptions) -> None:
@@ -48,10 +51,10 @@ def serve(options: ServeOptions) -> None:
 
 def build_models(options: ServeOptions) -> list[Model]:
     """Raises UsageError, naming every unknown tier."""
-    catalog = load_catalog()
+    catalog, profiled = with_profiles(load_catalog(), options.profiles)
     problems: list[str] = []
     tiers: dict[str, Tier] = {}
-    for name in options.tiers or catalog.tiers:
+    for name in (*options.tiers, *profiled) or catalog.tiers:
         try:
             tier = catalog.tier(name)
             tiers[tier.id] = tier

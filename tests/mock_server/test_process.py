@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mock_server.command import command
 from servebench.catalog.load import load_catalog
+from servebench.catalog.profile import profile_text
 from tests.mock_server.raw_http import ask, chat_body, connect, request_bytes
 from tests.mock_server.server_process import mock_process, running_mock
 
@@ -131,3 +134,12 @@ def test_the_seed_moves_the_answers_and_nothing_else_does() -> None:
             answer = json.loads(ask(url, "/v1/chat/completions", body)[2])
             texts.append(answer["choices"][0]["message"]["content"])
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_profile_is_served_in_place_of_the_catalogs_tier(tmp_path: Path) -> None:
+    tier = load_catalog().tier("grok-4.3")
+    shorter = tmp_path / "profile.yaml"
+    shorter.write_text(profile_text(replace(tier, context_length_tokens=123_000)), encoding="utf-8")
+    with running_mock("--profile", str(shorter)) as url:
+        listed = json.loads(ask(url, "/v1/models", method="GET")[2])["data"]
+    assert [(row["id"], row["context_length"]) for row in listed] == [("grok-4.3", 123_000)]

@@ -50,7 +50,7 @@ class ShapeRow(Row):
             expert_bytes_per_param=self.expert_bytes_per_param.value,
         )
         sources = sources_of(self)
-        share = sources.pop("params_non_expert_share")
+        share = sources["params_non_expert_share"]
         sources["params_non_expert"] = self._computed("share * params_active", note=share.note)
         sources["experts_active"] = self._computed("E (P_act - P_ne) / P_exp")
         return shape, sources

@@ -19,6 +19,7 @@ VERBS = {
     "plan": "Replicas, GPUs and dollars an hour for a rate and an SLO, by simulation.",
     "tiers": "The model tiers of the catalog, each number with its source.",
     "prices": "API prices, with dates and sources.",
+    "calibrate": "A tier profile that runs at a published speed, for the mock and the plan.",
     "selfcheck": "The instrument's error on this machine, and how much it can carry.",
     "report": "HTML, Markdown, JUnit and OpenMetrics again, from a run directory.",
 }

@@ -25,6 +25,11 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 @click.option("--rate", "rate_rps", type=click.FloatRange(min=0, min_open=True), help="Requests per second.")
 @click.option("--tier", "tier_id", help="Model tier. Default: the scenario's model.")
 @click.option(
+    "--profile",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Tier profile (YAML of `servebench calibrate`) in place of the catalog's tier.",
+)
+@click.option(
     "--slo",
     "slo_texts",
     multiple=True,
@@ -51,6 +56,7 @@ def command(
     scenario: str,
     rate_rps: float | None,
     tier_id: str | None,
+    profile: Path | None,
     slo_texts: tuple[str, ...],
     max_gpus: int | None,
     seed: int,
@@ -65,6 +71,7 @@ def command(
     decided.
     """
     from servebench.catalog.load import load_catalog
+    from servebench.catalog.profile import with_profiles
     from servebench.engine.step_time import StepTimeModel
     from servebench.plan.capacity import Planner
     from servebench.plan.fleet_plan import plan_fleet
@@ -72,8 +79,8 @@ def command(
     from servebench.workload.scenario import load_scenario
 
     loaded = load_scenario(scenario)
-    catalog = load_catalog()
-    tier = catalog.tier(tier_id or loaded.model)
+    catalog, profiled = with_profiles(load_catalog(), [profile] if profile else [])
+    tier = catalog.tier(tier_id or next(iter(profiled), loaded.model))
     gpu = catalog.gpu(tier.serving.gpu_id)
     rate_rps = rate_rps or loaded.load.rate_rps
     if rate_rps is None:
