@@ -12,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
+from servebench.catalog.architectures import Architecture
+from servebench.catalog.hardware import Gpu
 from servebench.catalog.load import load_catalog
 from servebench.catalog.model_file import find_model
 from servebench.engine.closed_loop import Loads
 from servebench.engine.deployment import Backend, Deployment
 from servebench.engine.memory import sequences_that_fit
-from servebench.engine.roofline import roofline, stacked
+from servebench.engine.roofline import HOPPER, roofline, stacked
 from servebench.engine.stack_fit import Points
 from servebench.errors import UsageError
 
+RAISED_MEMORY = 0.95
 COLUMNS = (
     *("model_path", "system", "backend", "precision", "isl", "osl", "concurrency", "gpus"),
     *("tp_size", "pp_size", "attention_dp_size", "moe_ep_size", "silicon_ttft_ms", "silicon_tpot_ms"),
@@ -79,12 +82,27 @@ def to_point(row: Mapping[str, str]) -> MeasuredPoint:
     return point
 
 
+def recipe(row: Mapping[str, str], model: Architecture, gpu: Gpu) -> dict[str, int]:
+    """What the published recipes of these benchmarks set beside the widths, by stack and model.
+
+    TRT-LLM for DeepSeek: max_num_tokens of one prompt and the concurrency, in 64s. SGLang on Blackwell for
+    sparse models: scheduler-recv-interval 10, from 16 clients 30.
+    """
+    clients = int(row["concurrency"])
+    if row["backend"] == Backend.TRTLLM and model.latent is not None:
+        return {"prefill_tokens": -(-(clients + int(row["isl"]) + 64) // 64) * 64}
+    if row["backend"] == Backend.SGLANG and model.experts and gpu.id not in HOPPER:
+        return {"poll_steps": 10 if clients < 16 else 30}
+    return {}
+
+
 def to_deployment(row: Mapping[str, str]) -> Deployment:
     tp, pp, dp = (max(1, int(row[name] or 1)) for name in ("tp_size", "pp_size", "attention_dp_size"))
     width = max(1, int(row["moe_ep_size"] or 1))
+    model, gpu = find_model(row["model_path"]), load_catalog().gpu(row["system"].removesuffix("_sxm"))
     return Deployment(
-        model=find_model(row["model_path"]),
-        gpu=load_catalog().gpu(row["system"].removesuffix("_sxm")),
+        model=model,
+        gpu=gpu,
         backend=Backend(row["backend"]),
         gemm=precision(row.get("gemm_quant_mode") or row["precision"]),
         experts=precision(row.get("moe_quant_mode") or row["precision"]),
@@ -92,6 +110,7 @@ def to_deployment(row: Mapping[str, str]) -> Deployment:
         pp=pp,
         dp=dp,
         moe_ep=min(width, tp * dp),  # a few rows give a width of another stage
+        **recipe(row, model, gpu),
     )
 
 
@@ -103,15 +122,21 @@ def precision(mode: str) -> str:
     return "bf16"
 
 
+def _room(point: MeasuredPoint) -> int:
+    """Sequences that the cache holds. Who measured a concurrency past the default's raised the memory share."""
+    tokens = point.input_tokens + point.output_tokens
+    room = sequences_that_fit(point.deployment, tokens)
+    if room < point.concurrency:
+        room = sequences_that_fit(point.deployment, tokens, usable=RAISED_MEMORY)
+    return max(1, room)
+
+
 def as_arrays(points: list[MeasuredPoint]) -> Points:
     def column(name: str) -> np.ndarray:
         return np.array([getattr(point, name) for point in points], dtype=np.float64)
 
     inputs, outputs = column("input_tokens"), column("output_tokens")
-    room = [
-        max(1, sequences_that_fit(point.deployment, n))
-        for point, n in zip(points, inputs + outputs, strict=True)
-    ]
+    room = [_room(point) for point in points]
     loads = Loads(column("concurrency"), inputs, outputs, np.array(room, dtype=np.float64))
     peak = stacked([roofline(point.deployment) for point in points])
     return Points(peak, loads, column("ttft_s"), column("tpot_s"))

@@ -32,7 +32,6 @@ class StackConstants:
     layer_latency_hopper_us: Any  # tau of vLLM, dense, several GPUs
     layer_latency_blackwell_us: Any
     layer_latency_sglang: Any  # factors on tau
-    layer_latency_trtllm: Any
     layer_latency_moe: Any
     layer_latency_one_gpu: Any
     sequence_overhead_us: Any  # t_seq
@@ -44,8 +43,6 @@ class StackConstants:
     prefill_layer_us: Any  # a prefill step is launched kernel by kernel, outside graphs
     prefill_layer_moe: Any  # factors on it
     prefill_layer_sglang: Any
-    admission_steps: Any  # decode steps that pass before a prompt's turn (vLLM, TRT-LLM)
-    admission_steps_sglang: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,6 @@ PRIORS: Mapping[str, Prior] = {
     "layer_latency_hopper_us": Prior(60.0, 0.4, 10.0, 150.0),
     "layer_latency_blackwell_us": Prior(60.0, 0.4, 10.0, 150.0),
     "layer_latency_sglang": Prior(1.3, 0.3, 0.7, 2.5),
-    "layer_latency_trtllm": Prior(1.0, 0.2, 0.6, 1.7),
     "layer_latency_moe": Prior(1.5, 0.15, 0.8, 2.0),
     "layer_latency_one_gpu": Prior(0.5, 0.3, 0.2, 1.0),
     "sequence_overhead_us": Prior(10.0, 0.5, 1.0, 40.0),
@@ -80,8 +76,6 @@ PRIORS: Mapping[str, Prior] = {
     "prefill_layer_us": Prior(60.0, 0.7, 1.0, 1000.0),
     "prefill_layer_moe": Prior(1.5, 0.4, 0.3, 4.0),
     "prefill_layer_sglang": Prior(1.5, 0.5, 0.3, 6.0),
-    "admission_steps": Prior(1.0, 1.0, 0.01, 40.0),
-    "admission_steps_sglang": Prior(5.0, 1.0, 0.01, 40.0),
 }
 PRIOR_CONSTANTS = StackConstants(**{name: prior.value for name, prior in PRIORS.items()})
 NAMES = tuple(field.name for field in fields(StackConstants))

@@ -204,7 +204,8 @@ class _Run:
         s["last_step"][lane, client] = NEVER
         s["round"][lane, client] = turn + 1
         s["sent"][lane, client] = now
-        wait_s = self.costs.host_s[lane] + self.costs.admission_steps[lane] * decode_step_s[lane]
+        poll = self.costs.poll_steps[lane]
+        wait_s = self.costs.host_s[lane] + (poll - s["step"][lane] % poll) * decode_step_s[lane]
         s["ready"][lane, client] = now + wait_s
         s["queue"][lane, s["tail"][lane] % s["clients"][lane]] = client
         s["tail"][lane] += 1

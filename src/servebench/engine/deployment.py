@@ -26,6 +26,7 @@ class Deployment:
     """One replica. gemm and experts: "bf16", "fp8" or "fp4"; drafts: m; accepted: a tokens per step.
 
     prefill_tokens: the step's token budget of one attention group (None: the stack's default).
+    poll_steps: decode steps between two looks at the queue of new requests (SGLang's scheduler-recv-interval).
     """
 
     model: Architecture
@@ -40,6 +41,7 @@ class Deployment:
     drafts: int = 0
     accepted: float = 1.0
     prefill_tokens: int | None = None
+    poll_steps: int = 1
 
     def __post_init__(self) -> None:
         problems = [

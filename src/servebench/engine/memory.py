@@ -18,14 +18,16 @@ def weight_bytes(deployment: Deployment) -> float:
     return deployment.dp * copied + model.params_expert * deployment.expert_bytes
 
 
-def kv_pool_bytes(deployment: Deployment) -> float:
+def kv_pool_bytes(deployment: Deployment, *, usable: float = USABLE_MEMORY) -> float:
     """Memory for the sequences' caches, each counted once; 0 where the weights don't fit."""
-    free = deployment.gpus * (USABLE_MEMORY * deployment.gpu.memory_bytes - RESERVED_BYTES)
+    free = deployment.gpus * (usable * deployment.gpu.memory_bytes - RESERVED_BYTES)
     copies = deployment.stage_gpus / kv_groups(deployment)
     return max(0.0, free - weight_bytes(deployment)) / copies
 
 
-def sequences_that_fit(deployment: Deployment, context_tokens: float) -> int:
+def sequences_that_fit(
+    deployment: Deployment, context_tokens: float, *, usable: float = USABLE_MEMORY
+) -> int:
     """Whole sequences of this length that the pool holds at once."""
     each = context_tokens * kappa_bytes(deployment) + sequence_cache_bytes(deployment)
-    return int(kv_pool_bytes(deployment) / each)
+    return int(kv_pool_bytes(deployment, usable=usable) / each)

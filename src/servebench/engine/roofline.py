@@ -43,6 +43,7 @@ class Roofline(NamedTuple):
     drafts: Array
     accepted: Array
     budget_tokens: Array
+    poll_steps: Array
     sparse: Array  # 1 for MoE
     sharded_experts: Array  # 1 where moe_ep > 1
     alone: Array  # 1 for a single GPU
@@ -96,6 +97,7 @@ def roofline(deployment: Deployment) -> Roofline:
         "drafts": d.drafts,
         "accepted": d.accepted,
         "budget_tokens": d.budget_tokens,
+        "poll_steps": d.poll_steps,
         "sparse": model.experts > 0,
         "sharded_experts": d.moe_ep > 1,
         "alone": G == 1,

@@ -60,7 +60,7 @@ class StackCosts(NamedTuple):
     budget_tokens: Array
     separate: Array  # 1 where prompts run in steps of their own
     host_s: Array
-    admission_steps: Array
+    poll_steps: Array  # decode steps between two looks at the queue
 
     def take(self, index: np.ndarray) -> "StackCosts":
         """The entries at these places."""
@@ -72,7 +72,6 @@ def layer_latency_s(peak: Roofline, constants: StackConstants) -> Array:
     c = constants
     generation = np.where(peak.hopper > 0, c.layer_latency_hopper_us, c.layer_latency_blackwell_us)
     stack = np.where(peak.sglang > 0, c.layer_latency_sglang, 1.0)
-    stack = stack * np.where(peak.trtllm > 0, c.layer_latency_trtllm, 1.0)
     sparse = np.where(peak.sparse > 0, c.layer_latency_moe, 1.0)
     alone = np.where(peak.alone > 0, c.layer_latency_one_gpu, 1.0)
     return 1e-6 * generation * stack * sparse * alone  # type: ignore[no-any-return]
@@ -112,7 +111,7 @@ def stack_costs(peak: Roofline, constants: StackConstants) -> StackCosts:
         budget_tokens=p.budget_tokens,
         separate=p.sglang,
         host_s=1e-3 * host_ms,
-        admission_steps=np.where(sglang, c.admission_steps_sglang, c.admission_steps),
+        poll_steps=p.poll_steps,
     )
     return StackCosts(*np.broadcast_arrays(*costs))
 
