@@ -123,7 +123,7 @@ def precision(mode: str) -> str:
 
 
 def _room(point: MeasuredPoint) -> int:
-    """Sequences that the cache holds. Who measured a concurrency past the default's raised the memory share."""
+    """Sequences that the cache holds; who measured more clients than that raised the memory share."""
     tokens = point.input_tokens + point.output_tokens
     room = sequences_that_fit(point.deployment, tokens)
     if room < point.concurrency:

@@ -26,7 +26,7 @@ class Deployment:
     """One replica. gemm and experts: "bf16", "fp8" or "fp4"; drafts: m; accepted: a tokens per step.
 
     prefill_tokens: the step's token budget of one attention group (None: the stack's default).
-    poll_steps: decode steps between two looks at the queue of new requests (SGLang's scheduler-recv-interval).
+    poll_steps: decode steps between two looks at the queue (SGLang's scheduler-recv-interval).
     """
 
     model: Architecture
