@@ -1,5 +1,6 @@
 """`servebench run`: one measured run. Parses and checks everything, then becomes Locust."""
 
+import sys
 from typing import Any
 
 import click
@@ -133,9 +134,16 @@ import click
     show_default=True,
     help="Prometheus endpoint on loopback; 0: any free port.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be sent (rates, tokens, bytes, dollars at most), and send nothing.",
+)
 @click.option("--json", "print_json", is_flag=True, help="Print the summary as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
-def command(scenario: str | None, *, worker: bool, master_host: str, master_port: int, **flags: Any) -> None:
+def command(
+    scenario: str | None, *, worker: bool, master_host: str, master_port: int, dry_run: bool, **flags: Any
+) -> None:
     """Run SCENARIO (a shipped name or a YAML file) against a target, measure it, and write a run directory.
 
     Exit: 0 every gate passes or none is asked, 1 error, 2 bad input, 3 gate failed, 4 inconclusive,
@@ -148,4 +156,9 @@ def command(scenario: str | None, *, worker: bool, master_host: str, master_port
         launch.become_locust(launch.worker_command(master_host=master_host, master_port=master_port))
     if scenario is None:
         raise click.UsageError("Missing argument 'SCENARIO': a shipped name or a YAML file.")
-    start(RunRequest(scenario=scenario, master_port=master_port, **flags), spawn=False)
+    request = RunRequest(scenario=scenario, master_port=master_port, **flags)
+    if dry_run:
+        from servebench.drive.dry_run import dry_run as show_forecast
+
+        sys.exit(show_forecast(request))
+    start(request, spawn=False)

@@ -63,7 +63,7 @@ def start(request: RunRequest, *, spawn: bool) -> int:
 
     Raises UsageError or OperationError before anything is written where the input or the target is at fault.
     """
-    plan, model = _plan(request)
+    plan, model = checked_plan(request)
     run_dir = _run_dir(request, plan)
     mock = _mock(request, model) if request.target == "mock" else None
     try:
@@ -97,7 +97,7 @@ def start(request: RunRequest, *, spawn: bool) -> int:
             mock.stop()
 
 
-def _plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
+def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
     """The plan and the model it asks for; every text is checked, nothing is started."""
     if request.users is not None and (request.rate_rps is not None or request.trace is not None):
         raise UsageError("--users is a closed loop, --rate and --trace are open: give one of them")

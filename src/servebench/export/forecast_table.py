@@ -1,0 +1,135 @@
+"""What a dry run shows on a terminal: when, how much, how many dollars at most."""
+
+from decimal import Decimal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from servebench.export import figures
+from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast
+
+_BAR = 40
+_PIPED_COLUMNS = 160
+
+
+def print_forecasts(forecasts: list[Forecast]) -> None:
+    """One after the other, then the sum of several."""
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=_PIPED_COLUMNS)
+    for number, one in enumerate(forecasts):
+        if number:
+            out.print()
+        print_forecast(one, out)
+    if len(forecasts) > 1:
+        worst = [one.classes[ALL].worst_usd for one in forecasts]
+        total = None if None in worst else sum(map(Decimal, filter(None, worst)), Decimal(0))
+        out.print(f"\nall {len(forecasts)} models: at most {figures.dollars(total)}")
+
+
+def print_forecast(one: Forecast, out: Console) -> None:
+    whole = one.classes[ALL]
+    out.print(Text(f"{one.scenario} on {one.model}: nothing was sent", style="bold"))
+    when = f"{one.duration_s:g} s of arrivals ({one.warmup_s:g} s of them warm-up)"
+    if one.mode == "open":
+        calls = f", {whole.requests:,} calls" if whole.requests != whole.arrivals else ""
+        out.print(
+            f"open loop, seed {one.seed}: {whole.arrivals:,} arrivals{calls} in {when}, "
+            f"{figures.rate(one.mean_rps)}/s, {figures.rate(one.peak_rps)} in the busiest second"
+        )
+        out.print(_over_time(one))
+    else:
+        out.print(
+            f"closed loop, seed {one.seed}: {one.users} users, each in turn, for {when}. How many requests "
+            f"follows from the server; the figures are of the first {CLOSED_SAMPLE:,}"
+        )
+    out.print(_prompts(one))
+    out.print(_outputs(one))
+    out.print(_dollars(one))
+    for line in _endings(one):
+        out.print(line, soft_wrap=True)
+
+
+def _over_time(one: Forecast) -> Table:
+    table = _table("from", "to", "arrivals/s", "prompt tokens/s", "")
+    most = max((row[2] for row in one.rate_bins), default=0.0)
+    for start_s, end_s, rps, tokens in one.rate_bins:
+        bar = "#" * round(_BAR * rps / most) if most else ""
+        cells = (f"{start_s:.4g} s", f"{end_s:.4g} s", figures.rate(rps), figures.count(tokens))
+        table.add_row(*cells, Text(bar, style="cyan"))
+    table.columns[-1].justify = "left"
+    return table
+
+
+def _prompts(one: Forecast) -> Table:
+    table = _table("class", "requests", "prompt p50", "p90", "p99", "max", "sum", "cached")
+    for name, row in one.classes.items():
+        prompt = row.prompt_tokens
+        table.add_row(
+            Text(name),
+            figures.count(row.requests),
+            *(figures.count(v) for v in (prompt.p50, prompt.p90, prompt.p99, prompt.max, prompt.sum)),
+            figures.share(round(row.cache_share, 3)),
+        )
+    return table
+
+
+def _outputs(one: Forecast) -> Table:
+    table = _table("class", "output p50", "p90", "p99", "max", "sum", "body p50", "bodies")
+    for name, row in one.classes.items():
+        output, size = row.output_tokens, row.body_bytes
+        table.add_row(
+            Text(name),
+            *(figures.count(v) for v in (output.p50, output.p90, output.p99, output.max, output.sum)),
+            _bytes(size.p50),
+            _bytes(size.sum),
+        )
+    return table
+
+
+def _dollars(one: Forecast) -> Table:
+    table = _table("class", "likely", "at most", "reasoning taken to be at most")
+    for name, row in one.classes.items():
+        bound = one.reasoning_bound_tokens.get(name)
+        table.add_row(
+            Text(name),
+            figures.dollars(row.likely_usd),
+            figures.dollars(row.worst_usd),
+            figures.NOTHING if bound is None else f"{bound:,} tokens",
+        )
+    return table
+
+
+def _endings(one: Forecast) -> list[str]:
+    lines = []
+    if one.price_date is None:
+        lines.append(f"no price is known for {one.model}: no dollars")
+    else:
+        kind = " (MODELLED: nobody has published one)" if one.price_kind == "MODELLED" else ""
+        lines.append(
+            f"at most: nothing cached, every limit reached, reasoning at its bound, by the price of "
+            f"{one.price_date}{kind}. No limit bounds reasoning or a tool call's arguments: the bound is "
+            "99.99 % of what the tier is MODELLED to draw. Likely: cached as intended, reasoning at its mean"
+        )
+    if one.classes[ALL].unlimited:
+        lines.append(f"{one.classes[ALL].unlimited:,} requests set no limit: the model's own is counted")
+    if one.stated_cache_share is not None:
+        lines.append(f"the scenario means {one.stated_cache_share:.0%} of its prompt tokens to be cached")
+    lines += [f"note: {note}" for note in one.notes]
+    lines.append(f"schedule hash: {one.schedule_hash}")
+    return lines
+
+
+def _bytes(size: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} B"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
+    return table

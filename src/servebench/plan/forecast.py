@@ -1,0 +1,237 @@
+"""Forecast: what a run would send, before anything is sent: requests over time, tokens, bytes, and dollars.
+
+    worst = prompt, uncached, at the price of its length
+            + (limit of visible tokens + bound on reasoning) at the output price
+
+A limit of output tokens bounds neither reasoning nor the arguments of tool calls (xAI's recorded behaviour),
+so the bound on reasoning is an assumption and stands beside the dollars: 99.99 % of what the tier is modelled
+to draw at that effort. likely: cached as the ideal cache has it, limits reached, reasoning at its mean.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servebench.catalog.prices import PriceSheet
+from servebench.catalog.tiers import Tier
+from servebench.cost.bill import token_charges, usd_text
+from servebench.workload.plan import Workload
+from servebench.workload.planned import Planned, planned
+from servebench.workload.sessions import join_id
+
+Ints = NDArray[np.int64]
+
+ALL = "all"
+CLOSED_SAMPLE = 1000  # requests of a closed loop, which has no number of its own
+_BODIES = 400  # whose bytes are looked at; the sum is scaled
+_BINS = 12
+_Z_BOUND = 3.719  # standard normal, 99.99 %
+UNLIMITED_TOKENS = 128_000  # xAI's own limit where a request sets none; for models outside the catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How a count spreads over requests; sum is of all of them."""
+
+    p50: int
+    p90: int
+    p99: int
+    max: int
+    sum: int
+
+    @classmethod
+    def of(cls, values: Ints, *, scale: float = 1.0) -> "Counts":
+        if not len(values):
+            return cls(0, 0, 0, 0, 0)
+        ordered = np.sort(values)
+        ranks = [ordered[math.ceil(q * len(ordered)) - 1] for q in (0.5, 0.9, 0.99)]
+        return cls(*(int(v) for v in ranks), int(ordered[-1]), round(int(ordered.sum()) * scale))
+
+    def to_json(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassForecast:
+    """requests counts all calls, arrivals those that begin one (of sessions: sessions). Dollars as exact
+    text, None without a price. output_tokens are limits, tier's own where none is set (unlimited counts those).
+    """
+
+    arrivals: int
+    requests: int
+    prompt_tokens: Counts
+    output_tokens: Counts
+    unlimited: int
+    cache_share: float
+    body_bytes: Counts
+    likely_usd: str | None
+    worst_usd: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        row = {name: getattr(self, name) for name in self.__slots__}
+        return {name: v.to_json() if isinstance(v, Counts) else v for name, v in row.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """rate_bins: (from_s, to_s, arrivals/s, prompt tokens/s) over the run; () for a closed loop, whose
+    classes are of its first CLOSED_SAMPLE requests. reasoning_bound_tokens by class.
+    """
+
+    scenario: str
+    model: str
+    mode: str
+    seed: int
+    duration_s: float
+    warmup_s: float
+    users: int | None
+    schedule_hash: str
+    classes: Mapping[str, ClassForecast]
+    peak_rps: float
+    rate_bins: tuple[tuple[float, float, float, float], ...]
+    stated_cache_share: float | None
+    reasoning_bound_tokens: Mapping[str, int]
+    price_date: str | None
+    price_kind: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def mean_rps(self) -> float | None:
+        return self.classes[ALL].arrivals / self.duration_s if self.mode == "open" else None
+
+    def to_json(self) -> dict[str, Any]:
+        shown = {name: getattr(self, name) for name in self.__slots__ if name != "rate_bins"}
+        bins = [
+            dict(zip(("from_s", "to_s", "rps", "prompt_tokens_per_s"), row, strict=True))
+            for row in self.rate_bins
+        ]
+        return {
+            "schema": 1,
+            **shown,
+            "mean_rps": self.mean_rps,
+            "rate_over_time": bins,
+            "classes": {name: one.to_json() for name, one in self.classes.items()},
+            "reasoning_bound_tokens": dict(self.reasoning_bound_tokens),
+            "notes": list(self.notes),
+        }
+
+
+def forecast(workload: Workload, *, tier: Tier | None, sheet: PriceSheet | None) -> Forecast:
+    """tier, sheet: the catalog's, None for a model that it does not have."""
+    rows = planned(workload, count=None if workload.mode == "open" else CLOSED_SAMPLE)
+    bounds = {cls.name: reasoning_bound(tier, cls.reasoning_effort) for cls in workload.classes}
+    peak_rps, bins = _over_time(workload, rows)
+    plan = workload.plan
+    own_shares = plan.trace is None and plan.prompts is None
+    return Forecast(
+        scenario=plan.scenario.name, model=workload.model, mode=workload.mode, seed=plan.seed,
+        duration_s=workload.duration_s, warmup_s=workload.warmup_s, users=workload.users,
+        schedule_hash=workload.schedule_hash, classes=_classes(workload, rows, tier, sheet, bounds),
+        peak_rps=peak_rps, rate_bins=bins,
+        stated_cache_share=plan.scenario.cache_share if own_shares else None,
+        reasoning_bound_tokens=bounds,
+        price_date=None if sheet is None else sheet.as_of,
+        price_kind=None if sheet is None else sheet.source.kind,
+        notes=workload.notes,
+    )  # fmt: skip
+
+
+def _classes(
+    workload: Workload,
+    rows: Planned,
+    tier: Tier | None,
+    sheet: PriceSheet | None,
+    bounds: Mapping[str, int],
+) -> dict[str, ClassForecast]:
+    names = [cls.name for cls in workload.classes]
+    means = {cls.name: reasoning_mean(tier, cls.reasoning_effort) for cls in workload.classes}
+    limit = _limits(workload, rows, tier)
+    nothing = np.zeros(len(rows), dtype=np.int64)
+    worst = _ticks(rows, nothing, limit, _by_class(rows, names, bounds), sheet)
+    likely = _ticks(rows, rows.cached_tokens, limit, _by_class(rows, names, means), sheet)
+    looked, sizes = _body_bytes(workload, rows)
+    classes = {}
+    for number, name in enumerate((ALL, *names), -1):
+        own = rows.class_index == number if number >= 0 else np.ones(len(rows), dtype=np.bool_)
+        mine = sizes[own[looked]]
+        classes[name] = ClassForecast(
+            arrivals=int(np.count_nonzero(own & (rows.call == 0))),
+            requests=int(np.count_nonzero(own)),
+            prompt_tokens=Counts.of(rows.prompt_tokens[own]),
+            output_tokens=Counts.of(limit[own]),
+            unlimited=int(np.count_nonzero(rows.output_tokens[own] < 0)),
+            cache_share=rows.cache_share(own),
+            body_bytes=Counts.of(mine, scale=np.count_nonzero(own) / max(len(mine), 1)),
+            likely_usd=_usd(likely, own),
+            worst_usd=_usd(worst, own),
+        )
+    return classes
+
+
+def _usd(ticks: Ints | None, rows: NDArray[np.bool_]) -> str | None:
+    return None if ticks is None else usd_text(int(ticks[rows].sum()))
+
+
+def reasoning_bound(tier: Tier | None, effort: str | None) -> int:
+    """Tokens of reasoning that a request is taken not to pass; 0 where the effort is none or unknown."""
+    return math.ceil(
+        _median(tier, effort) * math.exp(_Z_BOUND * (tier.reasoning_tokens_sigma if tier else 0))
+    )
+
+
+def reasoning_mean(tier: Tier | None, effort: str | None) -> int:
+    return round(_median(tier, effort) * math.exp((tier.reasoning_tokens_sigma if tier else 0) ** 2 / 2))
+
+
+def _median(tier: Tier | None, effort: str | None) -> float:
+    if tier is None:
+        return 0.0
+    return float(tier.reasoning_tokens.get(effort or tier.default_reasoning_effort, 0.0))
+
+
+def _limits(workload: Workload, rows: Planned, tier: Tier | None) -> Ints:
+    unset = tier.default_max_output_tokens if tier else UNLIMITED_TOKENS
+    room = np.maximum(workload.plan.context_length_tokens - rows.prompt_tokens, 1)
+    return np.minimum(np.where(rows.output_tokens < 0, unset, rows.output_tokens), room)
+
+
+def _by_class(rows: Planned, names: list[str], tokens: Mapping[str, int]) -> Ints:
+    return np.array([tokens[name] for name in names], dtype=np.int64)[rows.class_index]
+
+
+def _ticks(
+    rows: Planned, cached: Ints, visible: Ints, reasoning: Ints, sheet: PriceSheet | None
+) -> Ints | None:
+    if sheet is None:
+        return None
+    parts = token_charges((rows.prompt_tokens, cached, visible, reasoning), sheet, service_tier=None)
+    return parts[0] + parts[1] + parts[2] + parts[3]
+
+
+def _body_bytes(workload: Workload, rows: Planned) -> tuple[Ints, Ints]:
+    """Row numbers, evenly spread, and the bytes of their bodies."""
+    looked = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _BODIES)).astype(np.int64))
+    ids = zip(rows.arrival[looked].tolist(), rows.call[looked].tolist(), strict=True)
+    return looked, np.array([len(workload.body(join_id(a, c))) for a, c in ids], dtype=np.int64)
+
+
+def _over_time(
+    workload: Workload, rows: Planned
+) -> tuple[float, tuple[tuple[float, float, float, float], ...]]:
+    """The busiest second's arrivals, and the bins; later calls of sessions have no time of their own yet."""
+    if workload.mode != "open":
+        return 0.0, ()
+    start_s = workload.intended_ns / 1e9
+    prompt = rows.prompt_tokens[rows.call == 0]
+    peak = int(np.bincount(start_s.astype(np.int64)).max(initial=0))
+    edges = np.linspace(0, workload.duration_s, _BINS + 1)
+    counts, tokens = (np.histogram(start_s, edges, weights=weight)[0] for weight in (None, prompt))
+    width_s = workload.duration_s / _BINS
+    return float(peak), tuple(
+        (float(edges[k]), float(edges[k + 1]), float(counts[k]) / width_s, float(tokens[k]) / width_s)
+        for k in range(_BINS)
+    )
