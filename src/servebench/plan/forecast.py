@@ -48,8 +48,8 @@ class Counts:
         if not len(values):
             return cls(0, 0, 0, 0, 0)
         ordered = np.sort(values)
-        ranks = [ordered[math.ceil(q * len(ordered)) - 1] for q in (0.5, 0.9, 0.99)]
-        return cls(*(int(v) for v in ranks), int(ordered[-1]), round(int(ordered.sum()) * scale))
+        p50, p90, p99 = (int(ordered[math.ceil(q * len(ordered)) - 1]) for q in (0.5, 0.9, 0.99))
+        return cls(p50, p90, p99, int(ordered[-1]), round(int(ordered.sum()) * scale))
 
     def to_json(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -58,7 +58,8 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class ClassForecast:
     """requests counts all calls, arrivals those that begin one (of sessions: sessions). Dollars as exact
-    text, None without a price. output_tokens are limits, tier's own where none is set (unlimited counts those).
+    text, None without a price. output_tokens are limits, the tier's own where none is set (unlimited
+    counts those).
     """
 
     arrivals: int
