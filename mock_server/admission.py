@@ -3,14 +3,25 @@
 No tokenizer: tokens come from bytes, see choices.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from mock_server.answer import Answer, decide, request_digest
 from mock_server.chat_request import ChatRequest, parse_chat
-from mock_server.model import Model
 from mock_server.refusals import invalid_argument, prompt_too_long, unknown_model
 from mock_server.tokens import token_count
+from servebench.catalog.tiers import Tier
 from servebench.engine.kv_cache import prompt_block_keys
+
+
+class Served(Protocol):
+    """What admission must know of a model: the tier, and how much KV memory a replica of it has."""
+
+    @property
+    def tier(self) -> Tier: ...
+    @property
+    def kv_pool_tokens(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,30 +29,42 @@ class Admitted:
     """A request that may be served: what it asks, what it will get, and what the engine must know of it."""
 
     chat: ChatRequest
-    model: Model
-    answer: Answer
+    tier_id: str
+    answers: tuple[Answer, ...]  # one per choice
     prompt_tokens: int
     block_keys: tuple[int, ...]
 
+    @property
+    def answer(self) -> Answer:
+        """Of the first choice."""
+        return self.answers[0]
 
-def admit(raw: bytes, models: "dict[str, Model]", *, seed: int) -> Admitted:
-    """Parses, checks and hashes a body. Pure; may run in a thread. Raises RefusalError."""
+
+def admit(raw: bytes, models: Mapping[str, Served], *, seed: int) -> Admitted:
+    """Parses, checks and hashes a body of chat completions. Pure; may run anywhere. Raises RefusalError."""
     chat = parse_chat(raw)
-    model = models.get(chat.model)
-    if model is None:
+    served = models.get(chat.model)
+    if served is None:
         raise unknown_model(chat.model)
-    tier = model.tier
-    if chat.unsupported and any(median > 0 for median in tier.reasoning_tokens.values()):
-        raise invalid_argument(f"Argument not supported on this model: {chat.unsupported[0]}")
+    return admit_parsed(chat, served, seed=seed)
+
+
+def admit_parsed(chat: ChatRequest, served: Served, *, seed: int) -> Admitted:
+    """Raises RefusalError."""
+    tier = served.tier
+    refuse_unsupported(chat, tier)
     text = b"".join([chat.tools_json, *[content.encode() for content in chat.contents]])
     prompt_tokens = tier.preamble_tokens + token_count(len(text), tier.bytes_per_token)
-    room = min(tier.context_length_tokens, model.kv_pool_tokens) - prompt_tokens
-    if prompt_tokens > tier.context_length_tokens or room < 1:
-        raise prompt_too_long(min(tier.context_length_tokens, model.kv_pool_tokens - 1), prompt_tokens)
+    limit_tokens = min(tier.context_length_tokens, served.kv_pool_tokens - 1)
+    if prompt_tokens > limit_tokens:
+        raise prompt_too_long(limit_tokens, prompt_tokens)
+    # the longest prompt leaves no room, and still has an answer of one token
+    room = max(1, min(tier.context_length_tokens, served.kv_pool_tokens) - prompt_tokens)
+    digest = request_digest(chat, text, seed=seed)
     return Admitted(
         chat=chat,
-        model=model,
-        answer=decide(chat, tier, request_digest(chat, text, seed=seed), room_tokens=room),
+        tier_id=tier.id,
+        answers=tuple(decide(chat, tier, digest, room_tokens=room, choice=i) for i in range(chat.choices)),
         prompt_tokens=prompt_tokens,
         block_keys=prompt_block_keys(
             text,
@@ -50,3 +73,13 @@ def admit(raw: bytes, models: "dict[str, Model]", *, seed: int) -> Admitted:
             block_tokens=tier.serving.block_tokens,
         ),
     )
+
+
+def refuse_unsupported(chat: ChatRequest, tier: Tier) -> None:
+    """Penalties on a model that reasons, and stop on a request that does. Raises RefusalError."""
+    reasoning_tier = any(median > 0 for median in tier.reasoning_tokens.values())
+    if chat.penalties and reasoning_tier:
+        raise invalid_argument(f"Argument not supported on this model: {chat.penalties[0]}")
+    effort = chat.reasoning_effort or tier.default_reasoning_effort
+    if chat.stop and tier.reasoning_tokens.get(effort, 0) > 0:
+        raise invalid_argument("Argument not supported on this model: stop")

@@ -4,7 +4,7 @@ The same request to a server with the same seed gives the same tokens, streamed 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import log
 from random import Random
@@ -12,11 +12,12 @@ from typing import Any
 
 import orjson
 
-from mock_server.chat_request import ChatRequest, Tool
+from mock_server.chat_request import ChatRequest
 from mock_server.choices import SECOND_CALL_SHARE
 from mock_server.refusals import invalid_argument
 from mock_server.schema_value import SchemaError, schema_value
-from mock_server.tokens import Text, Words, lognormal_tokens, pieces_of, token_count
+from mock_server.tokens import Text, Words, cut_at_stop, lognormal_tokens, pieces_of, token_count
+from mock_server.tool_fields import Tool
 from servebench.catalog.tiers import Tier
 
 
@@ -54,8 +55,13 @@ def request_digest(chat: ChatRequest, prompt: bytes, *, seed: int) -> bytes:
     return digest.digest()
 
 
-def decide(chat: ChatRequest, tier: Tier, digest: bytes, *, room_tokens: int) -> Answer:
-    """The answer. room_tokens: what the context leaves, >= 1. Raises RefusalError for an unknown effort."""
+def decide(chat: ChatRequest, tier: Tier, digest: bytes, *, room_tokens: int, choice: int = 0) -> Answer:
+    """One choice's answer; the first is the same however many are asked for.
+
+    room_tokens: what the context leaves, >= 1. Raises RefusalError for an unknown effort.
+    """
+    if choice:
+        digest = blake2b(digest + choice.to_bytes(4, "big"), digest_size=32).digest()
     uniforms = [(int.from_bytes(digest[i : i + 6], "big") + 0.5) / 2**48 for i in (0, 6, 12)]
     offset = int.from_bytes(digest[18:20], "big")
     reasoning = min(_reasoning_tokens(chat, tier, uniforms[0]), room_tokens - 1)
@@ -71,17 +77,23 @@ def decide(chat: ChatRequest, tier: Tier, digest: bytes, *, room_tokens: int) ->
         document = _satisfying(chat.schema, Random(digest), "response_format")
         pieces = pieces_of(document, tier.bytes_per_token)
         tokens = min(limit, len(pieces.pieces))
-        return Answer(reasoning, tokens, _finish(tokens, len(pieces.pieces)), thoughts, pieces, ())
+        finish = "stop" if tokens == len(pieces.pieces) else "length"
+        return _stopped(chat, Answer(reasoning, tokens, finish, thoughts, pieces, ()))
     wanted = limit
     if chat.max_visible_tokens is None:
         wanted = lognormal_tokens(uniforms[1], mu=tier.output_tokens_mu, sigma=tier.output_tokens_sigma)
     tokens = min(wanted, limit)
     cut = chat.max_visible_tokens is not None or tokens < wanted
-    return Answer(reasoning, tokens, "length" if cut else "stop", thoughts, Words(offset + 2048), ())
+    text = Words(offset + 2048)
+    return _stopped(chat, Answer(reasoning, tokens, "length" if cut else "stop", thoughts, text, ()))
 
 
-def _finish(tokens: int, wanted: int) -> str:
-    return "stop" if tokens == wanted else "length"
+def _stopped(chat: ChatRequest, answer: Answer) -> Answer:
+    """The answer up to the first stop sequence, whose tokens are generated and not said."""
+    cut = cut_at_stop(answer.text, answer.visible_tokens, chat.stop) if chat.stop else None
+    if cut is None:
+        return answer
+    return replace(answer, text=cut, visible_tokens=len(cut.pieces), finish_reason="stop")
 
 
 def _reasoning_tokens(chat: ChatRequest, tier: Tier, uniform: float) -> int:

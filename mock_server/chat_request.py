@@ -4,19 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from mock_server.choices import INCLUDE_USAGE_WHEN_UNSET, MAX_TOOLS
-from mock_server.refusals import invalid_argument, not_json, wrong_type
+from mock_server.choices import INCLUDE_USAGE_WHEN_UNSET, MAX_CHOICES, MAX_STOPS
+from mock_server.fields import bounded, field, json_object, json_type, listed, one_of, positive, required
+from mock_server.refusals import invalid_argument, wrong_type
+from mock_server.tool_fields import Tool, chat_tools, wanted_schema
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-TOOL_CHOICES = frozenset({"auto", "none", "required"})
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    name: str
-    parameters: Mapping[str, Any]
+SERVICE_TIERS = ("default", "priority")
+# taken and ignored: name -> type and bounds
+_IGNORED_NUMBERS: Mapping[str, tuple[type, float, float]] = {
+    "temperature": (float, 0, 2),
+    "top_p": (float, 0, 1),
+    "top_logprobs": (int, 0, 8),
+}
+_IGNORED: Mapping[str, type] = {
+    "logprobs": bool,
+    "logit_bias": dict,
+    "user": str,
+    "search_parameters": dict,
+    "web_search_options": dict,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,10 @@ class ChatRequest:
     last_role: str
     stream: bool
     include_usage: bool
+    choices: int
+    deferred: bool
     max_visible_tokens: int | None
+    stop: tuple[str, ...]
     reasoning_effort: str | None
     tools: tuple[Tool, ...]
     tools_json: bytes
@@ -43,196 +53,108 @@ class ChatRequest:
     service_tier: str
     cache_key: str | None
     seed: int | None
-    unsupported: tuple[str, ...]  # fields that models which reason refuse
+    penalties: tuple[str, ...]  # those set, which models that reason refuse
 
 
 def parse_chat(raw: bytes) -> ChatRequest:
     """Raises RefusalError: 400 for what is not JSON, 422 for wrong types, 400 for values that are refused."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise not_json(str(error)) from None
-    if not isinstance(body, dict):
-        raise wrong_type("expected a JSON object")
-    model = _field(body, "model", str)
-    if model is None:
-        raise wrong_type("missing field `model`")
-    messages = _field(body, "messages", list)
-    if messages is None:
-        raise wrong_type("missing field `messages`")
+    body = json_object(raw)
+    model = required(body, "model", str)
+    messages = required(body, "messages", list)
     if not messages:
         raise invalid_argument("Messages cannot be empty.")
     contents = tuple(_content(index, message) for index, message in enumerate(messages))
-    _refuse_unserved(body)
-    tools, tools_json = _tools(body)
-    choice, named = _tool_choice(body, tools)
-    options = _field(body, "stream_options", dict) or {}
-    include = _field(options, "include_usage", bool)
+    check_ignored(body)
+    tools = chat_tools(body)
+    options = field(body, "stream_options", dict) or {}
+    include = field(options, "include_usage", bool)
+    stream, deferred = bool(field(body, "stream", bool)), bool(field(body, "deferred", bool))
+    if stream and deferred:
+        raise invalid_argument("deferred: a deferred completion can't be streamed.")
     return ChatRequest(
         model=model,
         contents=contents,
         last_role=messages[-1]["role"],
-        stream=bool(_field(body, "stream", bool)),
+        stream=stream,
         include_usage=INCLUDE_USAGE_WHEN_UNSET if include is None else include,
+        choices=bounded(body, "n", int, 1, MAX_CHOICES) or 1,
+        deferred=deferred,
         max_visible_tokens=_max_tokens(body),
-        reasoning_effort=_field(body, "reasoning_effort", str),
-        tools=tools,
-        tools_json=tools_json,
-        tool_choice=choice,
-        tool_named=named,
-        parallel_tool_calls=_field(body, "parallel_tool_calls", bool) is not False,
-        schema=_schema(body),
-        service_tier=_field(body, "service_tier", str) or "default",
-        cache_key=_field(body, "prompt_cache_key", str),
-        seed=_field(body, "seed", int),
-        unsupported=tuple(
-            name for name in ("stop", "presence_penalty", "frequency_penalty") if body.get(name)
-        ),
+        stop=_stop(body),
+        reasoning_effort=field(body, "reasoning_effort", str),
+        tools=tools.functions,
+        tools_json=tools.json,
+        tool_choice=tools.choice,
+        tool_named=tools.named,
+        parallel_tool_calls=tools.parallel,
+        schema=wanted_schema("response_format", field(body, "response_format", dict), "json_schema"),
+        service_tier=one_of(body, "service_tier", SERVICE_TIERS) or "default",
+        cache_key=field(body, "prompt_cache_key", str),
+        seed=field(body, "seed", int),
+        penalties=penalties(body),
     )
 
 
-def _field(body: Mapping[str, Any], name: str, kind: type) -> Any:
-    """The value where it is of this kind (bool is no int); None where absent or null."""
-    value = body.get(name)
-    if value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
-        return value
-    raise wrong_type(f"{name}: invalid type: {_json_type(value)}, expected {_NAMES[kind]}")
+def check_ignored(body: Mapping[str, Any]) -> None:
+    """The fields that change nothing are of their types and in their bounds all the same."""
+    for name, (kind, low, high) in _IGNORED_NUMBERS.items():
+        bounded(body, name, kind, low, high)
+    for name, kind in _IGNORED.items():
+        field(body, name, kind)
 
 
-_NAMES: Mapping[type, str] = {
-    str: "a string",
-    int: "an integer",
-    bool: "a boolean",
-    list: "a sequence",
-    dict: "a map",
-}
-
-
-def _json_type(value: object) -> str:
-    if value is None:
-        return "null"
-    return {
-        bool: "boolean",
-        int: "integer",
-        float: "floating point",
-        str: "string",
-        list: "sequence",
-        dict: "map",
-    }[type(value)]
-
-
-def _content(index: int, message: object) -> str:
-    """The text of one message; an assistant's tool calls are none."""
-    if not isinstance(message, dict):
-        raise wrong_type(f"messages[{index}]: invalid type: {_json_type(message)}, expected a map")
-    role = _field(message, "role", str)
-    if role not in ROLES:
-        raise wrong_type(
-            f"messages[{index}].role: unknown variant `{role}`, expected one of {_listed(ROLES)}"
-        )
-    content = message.get("content")
-    if content is not None:
-        return _text(index, content)
-    if role != "assistant":
-        raise wrong_type(f"messages[{index}]: missing field `content`")
-    return ""
-
-
-def _text(index: int, content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise wrong_type(
-            f"messages[{index}].content: invalid type: {_json_type(content)}, expected a string or a sequence"
-        )
-    texts = []
-    for part in content:
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise wrong_type(f"messages[{index}].content: every part must be a map with a `type`")
-        if part["type"] != "text" or not isinstance(part.get("text"), str):
-            raise invalid_argument(
-                f"messages[{index}].content: this mock takes text parts only, not {part['type']}."
-            )
-        texts.append(part["text"])
-    return "".join(texts)
-
-
-def _refuse_unserved(body: Mapping[str, Any]) -> None:
-    if _field(body, "n", int) not in (None, 1):
-        raise invalid_argument("n: this mock answers with one choice only.")
-    if _field(body, "deferred", bool):
-        raise invalid_argument("deferred: this mock does not serve deferred completions.")
-    tier = _field(body, "service_tier", str)
-    if tier not in (None, "default", "priority"):
-        raise invalid_argument(f"service_tier: {tier} is not one of default, priority.")
+def penalties(body: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        name for name in ("presence_penalty", "frequency_penalty") if bounded(body, name, float, -2, 2)
+    )
 
 
 def _max_tokens(body: Mapping[str, Any]) -> int | None:
     """max_completion_tokens, else the deprecated max_tokens: a cap on visible tokens."""
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = _field(body, name, int)
-        if value is None:
-            continue
-        if value < 1:
-            raise invalid_argument(f"{name} must be at least 1, got {value}.")
-        return int(value)
-    return None
+    wanted = [positive(body, name) for name in ("max_completion_tokens", "max_tokens")]
+    return next((value for value in wanted if value is not None), None)
 
 
-def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], bytes]:
-    given = _field(body, "tools", list)
-    if not given:
-        return (), b""
-    if len(given) > MAX_TOOLS:
-        raise invalid_argument(f"tools: at most {MAX_TOOLS} tools, got {len(given)}.")
-    tools = []
-    for index, tool in enumerate(given):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise wrong_type(f"tools[{index}]: expected {{type: function, function: {{name, parameters}}}}")
-        parameters = function.get("parameters")
-        if parameters is not None and not isinstance(parameters, dict):
-            raise wrong_type(f"tools[{index}].function.parameters: expected a map")
-        tools.append(Tool(function["name"], parameters or {"type": "object", "properties": {}}))
-    return tuple(tools), orjson.dumps(given)
+def _stop(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sequences that end the text, as one string or a list."""
+    value = body.get("stop")
+    stops = [value] if isinstance(value, str) else field(body, "stop", list) or []
+    if not all(isinstance(stop, str) for stop in stops):
+        raise wrong_type("stop: expected a string or a sequence of strings")
+    if len(stops) > MAX_STOPS:
+        raise invalid_argument(f"stop: at most {MAX_STOPS} sequences, got {len(stops)}.")
+    return tuple(stop for stop in stops if stop)
 
 
-def _tool_choice(body: Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, bool]:
-    choice = body.get("tool_choice")
-    if choice is None:
-        return "auto", False
-    if isinstance(choice, str):
-        if choice not in TOOL_CHOICES:
-            raise wrong_type(
-                f"tool_choice: unknown variant `{choice}`, expected one of {_listed(TOOL_CHOICES)}"
-            )
-        if choice == "required" and not tools:
-            raise invalid_argument("tool_choice is required, but no tools were given.")
-        return choice, False
-    function = choice.get("function") if isinstance(choice, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(name, str):
-        raise wrong_type("tool_choice: expected a string or {type: function, function: {name}}")
-    if name not in {tool.name for tool in tools}:
-        raise invalid_argument(f"tool_choice names the tool {name}, which is not among the tools given.")
-    return name, True
+def _content(index: int, message: object) -> str:
+    """The text of one message; an assistant's tool calls are none."""
+    place = f"messages[{index}]"
+    if not isinstance(message, dict):
+        raise wrong_type(f"{place}: invalid type: {json_type(message)}, expected a map")
+    role = field(message, "role", str)
+    if role not in ROLES:
+        raise wrong_type(f"{place}.role: unknown variant `{role}`, expected one of {listed(ROLES)}")
+    content = message.get("content")
+    if content is not None:
+        return text_of(f"{place}.content", content, ("text",))
+    if role != "assistant":
+        raise wrong_type(f"{place}: missing field `content`")
+    return ""
 
 
-def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    wanted = _field(body, "response_format", dict)
-    kind = wanted.get("type") if wanted else "text"
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return {}
-    inner = wanted.get("json_schema") if kind == "json_schema" else None
-    schema = inner.get("schema") if isinstance(inner, dict) else None
-    if not isinstance(schema, dict):
-        raise wrong_type(
-            "response_format: expected text, json_object, or json_schema with a `json_schema.schema` map"
-        )
-    return schema
-
-
-def _listed(names: frozenset[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))
+def text_of(place: str, content: object, kinds: tuple[str, ...]) -> str:
+    """Of a string, or of parts of these kinds. Raises RefusalError, also for an image: none is seen here."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise wrong_type(f"{place}: invalid type: {json_type(content)}, expected a string or a sequence")
+    texts = []
+    for part in content:
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise wrong_type(f"{place}: every part must be a map with a `type`")
+        if part["type"] not in kinds:
+            raise invalid_argument(f"{place}: this mock takes text parts only, not {part['type']}.")
+        if not isinstance(part.get("text"), str):
+            raise wrong_type(f"{place}: a part of type {part['type']} must have a `text`")
+        texts.append(part["text"])
+    return "".join(texts)

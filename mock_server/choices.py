@@ -6,9 +6,15 @@ A test that leans on one of these shows how the mock behaves, not how api.x.ai b
 - Response headers of a stream go out with its first token, so that x-metrics-ttft-ms can be among them;
   mean-itl and e2e are sent on whole answers only.
 - Unknown model on chat: 404 (documented; /v1/responses was recorded with 400).
-- stop, presence_penalty, frequency_penalty: 400 on models that reason (documented; one report saw stop
-  taken).
-- n other than 1, deferred, content parts other than text, service_tier other than default and priority: 400.
+- presence_penalty, frequency_penalty: 400 on models that reason (documented). stop: 400 where the request
+  reasons, taken with reasoning_effort "none" (documented as refused; one report saw it taken). The tokens of
+  the stop sequence are generated and billed, and not said.
+- n: up to 128 choices over one prompt, which is prefilled and billed once; the other choices start when the
+  first has its first token.
+- A deferred completion can be fetched once, within 24 hours (documented), by its own key. With stream: 400.
+- Content parts other than text (images, files): 400. service_tier other than default and priority: 400.
+- The reasoning text has a word for every reasoning token (recordings of 2026 show shorter summaries).
+- Request ids are random, so that a client can key on them; ids of tool calls follow the seed, as texts do.
 - logprobs, top_logprobs, logit_bias, temperature, top_p, user, search parameters: taken and ignored.
 - Prompt tokens = preamble + ceil((bytes of message contents + of tools as compact JSON) / bytes_per_token);
   the tool calls inside an assistant's message are not counted.
@@ -29,7 +35,12 @@ SECOND_CALL_SHARE = 0.2
 
 TEAM_ID = "6f0b4b1c-2d0e-4c55-9b1e-5e12be9c4a11"  # named in error texts; a constant, not an account
 
+DEFERRED_KEPT_S = 24 * 3600.0
+MAX_DEFERRED = 10_000
+
 MAX_BODY_BYTES = 64 * 2**20
+MAX_CHOICES = 128
+MAX_STOPS = 4  # OpenAI's limit
 MAX_TOOLS = 350  # the largest of three documented limits (128, 200, 350)
 # bodies past this are parsed, joined and hashed off the event loop
 OFF_LOOP_BYTES = 256 * 2**10

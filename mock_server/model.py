@@ -1,5 +1,6 @@
 """Model: one served tier with its price, its replicas, its fingerprint and its entry of /v1/models."""
 
+import dataclasses
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -26,7 +27,9 @@ class Model:
 def build_model(catalog: Catalog, tier: Tier, *, replicas: int, seed: int) -> Model:
     """The tier with fresh replicas, at its newest price. Raises UsageError where it has no price."""
     gpu = catalog.gpu(tier.serving.gpu_id)
-    fleet = tuple(Replica(tier, gpu, seed=_seed(tier.id, seed, index)) for index in range(replicas))
+    # the longest prompt has an answer of one token
+    window = dataclasses.replace(tier, context_length_tokens=tier.context_length_tokens + 1)
+    fleet = tuple(Replica(window, gpu, seed=_seed(tier.id, seed, index)) for index in range(replicas))
     digest = blake2b(f"{tier.id} {tier.created}".encode(), digest_size=8).hexdigest()
     return Model(tier, catalog.price(tier.id), fleet, f"fp_{digest}")
 

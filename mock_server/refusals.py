@@ -53,6 +53,14 @@ def prompt_too_long(limit_tokens: int, prompt_tokens: int) -> RefusalError:
     )
 
 
+def no_deferred(request_id: str) -> RefusalError:
+    return flat(404, "not-found", f"No deferred completion {request_id}: unknown, fetched before or expired.")
+
+
+def too_many_deferred(limit: int) -> RefusalError:
+    return flat(429, "resource-exhausted", f"More than {limit} deferred completions wait to be fetched.")
+
+
 def not_json(detail: str) -> RefusalError:
     return plain(400, f"Failed to parse the request body as JSON: {detail}")
 

@@ -1,4 +1,4 @@
-"""Sinks: the tokens of one sequence as SSE events, or counted until the whole answer is due.
+"""StreamSink: the tokens of one sequence as SSE events.
 
 One event per emission of the engine, one HTTP chunk per event, written straight to the connection's
 transport. What is constant in an event is encoded once per stream (again when `created` moves on a second),
@@ -7,6 +7,7 @@ UNREAD_BYTES its tokens are only counted, and encoded once it reads.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import orjson
 
@@ -18,26 +19,27 @@ from mock_server.tokens import Text
 _EVENTS_PER_WRITE = 512  # of a backlog, whose tokens go one to an event
 
 
-class WholeSink:
-    """Waits for the last token."""
+@dataclass(slots=True)
+class Shared:
+    """What the choices of one answer share on the wire: its head, and who is last and ends the body."""
 
-    def __init__(self) -> None:
-        self.last_s = -1.0
-        self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def emit(self, tokens: int, second: int, finished: bool) -> None:
-        if finished and not self.engine_done.done():  # done: cancelled, its handler is about to hear of it
-            self.engine_done.set_result(None)
+    open_choices: int
+    head_is_sent: bool = False
 
 
 class StreamSink:
-    """chunked False: HTTP/1.0, where the end of the connection ends the body."""
+    """One choice of an answer. chunked False: HTTP/1.0, where the end of the connection ends the body."""
 
-    def __init__(self, reply: Reply, transport: asyncio.Transport, *, chunked: bool) -> None:
+    def __init__(
+        self, reply: Reply, transport: asyncio.Transport, *, chunked: bool, index: int, shared: Shared
+    ) -> None:
         self.last_s = -1.0
         self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.written = False  # to the last byte
         self._reply = reply
+        self._index = index
+        self._shared = shared
+        self._answer = reply.admitted.answers[index]
         self._transport = transport
         self._chunked = chunked
         self._made = self._sent = 0  # tokens
@@ -45,7 +47,7 @@ class StreamSink:
         # the phase that is being written: reasoning, then the answer
         self._base = 0  # token at which its text starts
         self._plain_from = self._plain_to = 0  # tokens that go out as ordinary events
-        self._text: Text = reply.admitted.answer.reasoning
+        self._text: Text = self._answer.reasoning
         self._before = self._after = b""
         self._fixed = 0
 
@@ -76,9 +78,12 @@ class StreamSink:
 
     def pump(self, *, stride: int = 1) -> None:
         """Writes what is made and not sent, `stride` tokens an event; at the end, all that ends a stream."""
-        answer = self._reply.admitted.answer
+        answer = self._answer
+        if self.written:
+            return
         parts: list[bytes] = []
-        if self._sent == 0:
+        if not self._shared.head_is_sent and self._made:
+            self._shared.head_is_sent = True
             parts.append(self._reply.stream_head(chunked=self._chunked))
         self._enter_phase()
         for _ in range(_EVENTS_PER_WRITE):
@@ -100,7 +105,7 @@ class StreamSink:
 
     def _enter_phase(self) -> None:
         """Encodes what the events of the phase of the next token have in common."""
-        answer = self._reply.admitted.answer
+        answer = self._answer
         thinking = self._sent < answer.reasoning_tokens
         self._base = 0 if thinking else answer.reasoning_tokens
         self._text = answer.reasoning if thinking else answer.text
@@ -110,7 +115,7 @@ class StreamSink:
             self._plain_to = 0
         field = b"reasoning_content" if thinking else b"content"
         head, tail = wire.event_edges(self._reply.envelope, self._second)
-        self._before = b'%b[{"index":0,"delta":{"%b":"' % (head, field)
+        self._before = b'%b[{"index":%d,"delta":{"%b":"' % (head, self._index, field)
         self._after = b'"}}]%b\r\n' % tail
         self._fixed = len(self._before) + len(self._after) - 2
 
@@ -123,17 +128,20 @@ class StreamSink:
         return b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event
 
     def _ending(self) -> bytes:
-        """Tool calls, each whole; the finish reason; usage where asked for; [DONE]; the end of the body."""
-        reply, answer = self._reply, self._reply.admitted.answer
+        """Tool calls, each whole; the finish reason; after the last choice usage if asked for, and [DONE]."""
+        reply, answer, index = self._reply, self._answer, self._index
         head, tail = wire.event_edges(reply.envelope, self._second)
         events = []
-        for index, call in enumerate(answer.tool_calls):
-            delta: dict[str, object] = {"tool_calls": [wire.tool_call_json(call, index)]}
-            if index == 0 and answer.reasoning_tokens == 0:
+        for position, call in enumerate(answer.tool_calls):
+            delta: dict[str, object] = {"tool_calls": [wire.tool_call_json(call, position)]}
+            if position == 0 and answer.reasoning_tokens == 0:
                 delta["role"] = "assistant"
-            events.append(b"%b%b%b" % (head, orjson.dumps([{"index": 0, "delta": delta}]), tail))
-        finish = [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]
+            events.append(b"%b%b%b" % (head, orjson.dumps([{"index": index, "delta": delta}]), tail))
+        finish = [{"index": index, "delta": {}, "finish_reason": answer.finish_reason}]
         events.append(b"%b%b%b" % (head, orjson.dumps(finish), tail))
+        self._shared.open_choices -= 1
+        if self._shared.open_choices:
+            return b"".join([self._framed(event) for event in events])
         if reply.admitted.chat.include_usage:
             usage = orjson.dumps(reply.usage().to_json())
             events.append(b'%b[],"usage":%b%b' % (head, usage, tail))

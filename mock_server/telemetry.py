@@ -39,8 +39,19 @@ class ReplicaTelemetry:
         self.finished["abort"] += 1
 
     def finish(self, reply: Reply) -> None:
-        """A request whose last token has been made."""
-        sequence, answer, series = reply.sequence, reply.admitted.answer, self.histograms
+        """A request whose last token has been made; each of its choices is a sequence of its own."""
+        for index in range(len(reply.sequences)):
+            self._finish_choice(reply, index)
+        self.prompt_tokens += reply.admitted.prompt_tokens
+        series = self.histograms
+        series["request_params_n"].add(len(reply.sequences))
+        most = max(answer.total_tokens for answer in reply.admitted.answers)
+        series["request_max_num_generation_tokens"].add(most)
+        if reply.admitted.chat.max_visible_tokens is not None:
+            series["request_params_max_tokens"].add(reply.admitted.chat.max_visible_tokens)
+
+    def _finish_choice(self, reply: Reply, index: int) -> None:
+        sequence, answer, series = reply.sequences[index], reply.admitted.answers[index], self.histograms
         arrival_s, admitted_s, first_s, last_s = (
             sequence.arrival_s, sequence.admitted_s, sequence.first_token_s, sequence.finished_s,
         )  # fmt: skip
@@ -48,7 +59,6 @@ class ReplicaTelemetry:
         assert first_s is not None
         assert last_s is not None
         self.finished[_VLLM_REASON[answer.finish_reason]] += 1
-        self.prompt_tokens += reply.admitted.prompt_tokens
         tokens = answer.total_tokens
         series["time_to_first_token_seconds"].add(first_s - arrival_s)
         series["e2e_request_latency_seconds"].add(last_s - arrival_s)
@@ -60,10 +70,6 @@ class ReplicaTelemetry:
             series["request_time_per_output_token_seconds"].add((last_s - first_s) / (tokens - 1))
         series["request_prompt_tokens"].add(reply.admitted.prompt_tokens)
         series["request_generation_tokens"].add(tokens)
-        series["request_max_num_generation_tokens"].add(tokens)
-        series["request_params_n"].add(1)
-        if reply.admitted.chat.max_visible_tokens is not None:
-            series["request_params_max_tokens"].add(reply.admitted.chat.max_visible_tokens)
 
 
 class Ledger:

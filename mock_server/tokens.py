@@ -5,6 +5,7 @@ Not a tokenizer: a "token" is a word of a fixed list with the space before it, o
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import NormalDist
@@ -52,6 +53,9 @@ class Words:
         """The first `count` tokens as text."""
         return self.fragment(0, count).decode() if count else ""
 
+    def piece(self, index: int) -> str:
+        return self.fragment(index, index + 1).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
@@ -65,6 +69,9 @@ class Pieces:
     def plain(self, count: int) -> str:
         return "".join(self.pieces[:count])
 
+    def piece(self, index: int) -> str:
+        return self.pieces[index]
+
 
 Text = Words | Pieces
 
@@ -74,6 +81,25 @@ def pieces_of(document: str, bytes_per_token: float) -> Pieces:
     count = min(len(document), token_count(len(document.encode()), bytes_per_token))
     edges = [len(document) * i // count for i in range(count + 1)]
     return Pieces(tuple(document[a:b] for a, b in itertools.pairwise(edges)))
+
+
+def cut_at_stop(text: Text, tokens: int, stops: Sequence[str]) -> Pieces | None:
+    """The first `tokens` of the text up to the first stop sequence in it; None where there is none.
+
+    A token for every one that was generated, those of the sequence itself included: they say nothing.
+    """
+    whole = text.plain(tokens)
+    found = [(whole.find(stop), len(stop)) for stop in stops if stop in whole]
+    if not found:
+        return None
+    start, length = min(found)
+    pieces: list[str] = []
+    size = 0
+    while size < start + length:
+        piece = text.piece(len(pieces))
+        pieces.append(piece[: max(0, start - size)])
+        size += len(piece)
+    return Pieces(tuple(pieces))
 
 
 def token_count(size_bytes: int, bytes_per_token: float) -> int:

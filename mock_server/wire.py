@@ -109,7 +109,7 @@ def tool_call_json(call: ToolCall, index: int | None = None) -> dict[str, Any]:
 
 
 def completion_json(
-    envelope: Envelope, *, created: int, message: dict[str, Any], finish_reason: str, usage: Usage
+    envelope: Envelope, *, created: int, choices: list[dict[str, Any]], usage: Usage
 ) -> bytes:
     return orjson.dumps(
         {
@@ -117,7 +117,7 @@ def completion_json(
             "object": "chat.completion",
             "created": created,
             "model": envelope.model,
-            "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+            "choices": choices,
             "usage": usage.to_json(),
             "system_fingerprint": envelope.fingerprint,
             "service_tier": envelope.service_tier,
