@@ -32,6 +32,12 @@ import click
     help="Seconds left out of percentiles (default: 0 for traces and runs under 60 s, else 10 %).",
 )
 @click.option(
+    "--task-grace",
+    "task_grace_s",
+    type=click.FloatRange(min=0),
+    help="Seconds after the arrivals in which agents' sessions may go on (default: the scenario's).",
+)
+@click.option(
     "--trace",
     type=click.Path(dir_okay=False),
     help="Replay this trace's times and lengths (Azure, BurstGPT, Mooncake, ServeGen, Bailian, JSONL).",

@@ -21,7 +21,7 @@ from servebench.drive.pacer import Pacer
 from servebench.drive.settings import RunSettings
 from servebench.drive.stalls import Stalls
 from servebench.drive.targets import api_key
-from servebench.drive.turns import Turns
+from servebench.drive.turns import Following, Turns
 from servebench.errors import OperationError
 from servebench.meter import Outcome, RequestRecord
 from servebench.meter.call import CHAT_PATH, Call, Target, Timeouts
@@ -119,26 +119,35 @@ class LoadSession:
         self._pacer.start()
 
     def request(self) -> RequestRecord | None:
-        """Closed loop: send the next request of this shard and wait for its record; None once closing."""
+        """Closed loop: send the next request of this shard, of a session all its calls in turn, and
+        wait for the last record; None once closing.
+        """
         request_id, self._next_id = self._next_id, self._next_id + self.shards
         self._prepare(request_id)
         if not self.running:
             return None
-        result: AsyncResult = AsyncResult()
-
-        def done(record: RequestRecord, chunk_us: "array[int]") -> None:
-            self._record_done(record, chunk_us)
-            result.set(record)
-
-        # a user's intended start is the moment it asks: closed loops have no other plan
-        self._submit(request_id, self._since_t0_ns(), done)
-        record: RequestRecord = result.get()
+        record, following = self._ask(request_id)
+        while following is not None:
+            if self._closing.wait(max(following.intended_ns - self._since_t0_ns(), 0) / 1e9):
+                return None
+            record, following = self._ask(following.id)
         think_s = self.workload.think_time_s(request_id)
         if record.outcome is Outcome.CONNECT_ERROR:
             think_s = max(think_s, _RECONNECT_S)
         if think_s > 0:
             self._closing.wait(think_s)
         return record
+
+    def _ask(self, request_id: int) -> tuple[RequestRecord, Following | None]:
+        result: AsyncResult = AsyncResult()
+
+        def done(record: RequestRecord, chunk_us: "array[int]") -> None:
+            result.set((record, self._end(record, chunk_us)))
+
+        # a user's intended start is the moment it asks: closed loops have no other plan
+        self._submit(request_id, self._since_t0_ns(), done)
+        answered: tuple[RequestRecord, Following | None] = result.get()
+        return answered
 
     def wait_for_start(self) -> None:
         """Closed loop: users spawned early wait for T0."""
@@ -223,11 +232,17 @@ class LoadSession:
         self.loop.submit(call, done)
 
     def _record_done(self, record: RequestRecord, chunk_us: "array[int]") -> None:
+        self._end(record, chunk_us)
+
+    def _end(self, record: RequestRecord, chunk_us: "array[int]") -> Following | None:
+        """What follows in the same session, if anything."""
         self._in_flight.change(-1, record.end_ns)
-        self._keep(record, chunk_us)
-        if self.open_loop and self.running and self.t0_ns is not None:
-            self._turns.follow(record, t0_ns=self.t0_ns)
+        state, following = self._turns.after(record)
+        self._keep(record if state is None else dataclasses.replace(record, session_state=state), chunk_us)
+        if following is not None and self.open_loop and self.t0_ns is not None:
+            self._turns.follow(following, t0_ns=self.t0_ns)
         self._check_idle()
+        return following
 
     def _keep(self, record: RequestRecord, chunk_us: "array[int]") -> None:
         """Bill it, write it, count it, tell Locust."""

@@ -33,6 +33,7 @@ class RunRequest:
     users: int | None = None
     duration_s: float | None = None
     warmup_s: float | None = None
+    task_grace_s: float | None = None
     trace: str | None = None
     trace_start_s: float = 0.0
     rate_scale: float = 1.0
@@ -115,6 +116,7 @@ def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
         users=request.users,
         duration_s=request.duration_s,
         warmup_s=request.warmup_s,
+        task_grace_s=request.task_grace_s,
         trace=_trace(request),
         prompts=request.prompts,
     )

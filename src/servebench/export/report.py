@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from servebench.export import report_sections as sections
+from servebench.export import report_tasks
 from servebench.export.report_charts import charts
 from servebench.export.svg import Chart, readout, svg
 from servebench.results.run_directory import Run, read_run, write_bytes
@@ -44,6 +45,7 @@ def report_html(run: Run, summary: Summary) -> str:
         sections.gates(summary),
         sections.rates(summary),
         sections.latencies(summary),
+        report_tasks.tasks(summary),
         _charts(drawn),
         sections.outcomes(summary),
         sections.costs(summary),

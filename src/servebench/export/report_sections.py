@@ -67,7 +67,7 @@ def gates(summary: Summary) -> str:
     if not summary.gates:
         return "<h2>Gates</h2><p>No objective was set, so there is no verdict.</p>"
     rows = [
-        _row(
+        row(
             (f'<b class="{_COLOURS[result.verdict]}">{result.verdict.value}</b>', "text"),
             (escape(result.slo.text), "text"),
             escape(f"{figures.measured_name(result.slo)} {figures.gate_value(result)}"),
@@ -78,7 +78,7 @@ def gates(summary: Summary) -> str:
         for result in summary.gates
     ]
     headings = ("verdict", "objective", "measured", "n", "over", "counted")
-    return _table("Gates", headings, rows, left=(0, 1, 5), caption="Exact binomial test at 99 % confidence.")
+    return table("Gates", headings, rows, left=(0, 1, 5), caption="Exact binomial test at 99 % confidence.")
 
 
 def rates(summary: Summary) -> str:
@@ -88,7 +88,7 @@ def rates(summary: Summary) -> str:
         "output tokens/s", "in flight",
     )  # fmt: skip
     rows = [
-        _row(
+        row(
             (escape(name), "text"),
             figures.count(one.offered),
             figures.count(one.completed),
@@ -105,7 +105,7 @@ def rates(summary: Summary) -> str:
         f"Counts are of the whole run; rates of its steady window, {start_s:g} s to {end_s:g} s. "
         "Achieved: sent on schedule. Good: succeeded within every limit, of those offered."
     )
-    return _table("Throughput", headings, rows, caption=caption)
+    return table("Throughput", headings, rows, caption=caption)
 
 
 def latencies(summary: Summary) -> str:
@@ -116,7 +116,7 @@ def latencies(summary: Summary) -> str:
         "TTFT, TTFVT and E2E count from the intended start, service TTFT from the send; ITL is "
         "between chunks; means are of finite values."
     )
-    return _table("Latency", headings, groups, left=(0, 1), caption=caption, grouped=True)
+    return table("Latency", headings, groups, left=(0, 1), caption=caption, grouped=True)
 
 
 def _latency_rows(name: str, one: ClassSummary) -> str:
@@ -126,7 +126,7 @@ def _latency_rows(name: str, one: ClassSummary) -> str:
         p99 = values.p99
         interval = f"{figures.duration(p99.low)} to {figures.duration(p99.high)}" if p99 else figures.NOTHING
         rows.append(
-            _row(
+            row(
                 (escape(name) if position == 0 else "", "text"),
                 (figures.LATENCIES[metric], "text"),
                 *(escape(figures.percentile(values, quantile)) for quantile, _ in figures.QUANTILES),
@@ -142,10 +142,10 @@ def outcomes(summary: Summary) -> str:
     everything = summary.classes[ALL].outcomes
     shown = [outcome for outcome, count in everything.items() if count or outcome == "success"]
     rows = [
-        _row((escape(name), "text"), *(figures.count(one.outcomes[outcome]) for outcome in shown))
+        row((escape(name), "text"), *(figures.count(one.outcomes[outcome]) for outcome in shown))
         for name, one in summary.classes.items()
     ]
-    return _table("Outcomes", ("class", *shown), rows, caption="Of all requests offered, warm-up included.")
+    return table("Outcomes", ("class", *shown), rows, caption="Of all requests offered, warm-up included.")
 
 
 def costs(summary: Summary) -> str:
@@ -155,7 +155,7 @@ def costs(summary: Summary) -> str:
         *(f"{name.replace('_', ' ')} $" for name in components),
     )  # fmt: skip
     rows = [
-        _row(
+        row(
             (escape(name), "text"),
             *(figures.count(one.tokens[kind]) for kind in _TOKEN_KINDS),
             f'<span title="{escape(_exact(one))}">{figures.dollars(one.cost.usd)}</span>',
@@ -171,7 +171,7 @@ def costs(summary: Summary) -> str:
         f"Disjoint token kinds of the whole run. Bills by source: {said}. Exact total: "
         f"{_exact(summary.classes[ALL])}. Wasted: of requests that failed."
     )
-    return _table("Tokens and dollars", headings, rows, caption=escape(caption))
+    return table("Tokens and dollars", headings, rows, caption=escape(caption))
 
 
 def health(run: Run, summary: Summary) -> str:
@@ -200,8 +200,8 @@ def health(run: Run, summary: Summary) -> str:
         ("chunk times lost", figures.count(run.chunks.lost), ""),
         *_selfcheck(run.manifest.get("selfcheck")),
     )
-    made = [_row((name, "text"), escape(value), (escape(bound), "text")) for name, value, bound in rows]
-    return _table("Load generator", ("", "measured", "limit"), made, left=(0, 2))
+    made = [row((name, "text"), escape(value), (escape(bound), "text")) for name, value, bound in rows]
+    return table("Load generator", ("", "measured", "limit"), made, left=(0, 2))
 
 
 def _selfcheck(result: Any) -> Iterable[tuple[str, str, str]]:
@@ -253,7 +253,7 @@ def _stamp(text: str, colour: str) -> str:
     return f'<span class="stamp {colour}">{escape(text)}</span>'
 
 
-def _row(*cells: "str | tuple[str, str]") -> str:
+def row(*cells: "str | tuple[str, str]") -> str:
     """Cells are HTML already; (HTML, class) for those that are no figures."""
     made = (
         f'<td class="{cell[1]}">{cell[0]}</td>' if isinstance(cell, tuple) else f"<td>{cell}</td>"
@@ -262,7 +262,7 @@ def _row(*cells: "str | tuple[str, str]") -> str:
     return f"<tr>{''.join(made)}</tr>"
 
 
-def _table(
+def table(
     title: str,
     headings: Sequence[str],
     rows: Iterable[str],

@@ -24,7 +24,16 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
 
 def summary_table(summary: Summary) -> RenderableType:
     blank = Text("")
-    tables = (_rates(summary), blank, _latencies(summary), blank, _costs(summary), blank)
+    tables: list[RenderableType] = [
+        _rates(summary),
+        blank,
+        _latencies(summary),
+        blank,
+        _costs(summary),
+        blank,
+    ]
+    if summary.tasks:
+        tables += [_tasks(summary), blank]
     return Group(*tables, *_endings(summary))
 
 
@@ -57,6 +66,27 @@ def _costs(summary: Summary) -> Table:
             figures.dollars(one.cost.usd),
             figures.dollars(one.cost.wasted_usd),
             figures.dollars(one.usd_per_million_tokens),
+        )
+    return table
+
+
+def _tasks(summary: Summary) -> Table:
+    table = _table(
+        "tasks", "begun", "finished", "failed", "cut", "finished", "time p50", "p95", "model p50", "calls",
+        "$/finished task",
+    )  # fmt: skip
+    for name, one in summary.tasks.items():
+        table.add_row(
+            Text(name),
+            *(figures.count(count) for count in (one.begun, one.finished)),
+            Text(figures.count(one.failed), style="red" if one.failed else ""),
+            figures.count(one.cut),
+            figures.share(one.finished_share),
+            figures.percentile(one.time_s, "p50"),
+            figures.percentile(one.time_s, "p95"),
+            figures.percentile(one.model_time_s, "p50"),
+            figures.rate(one.calls_mean),
+            figures.dollars(one.usd_per_finished_task),
         )
     return table
 

@@ -1,5 +1,5 @@
 """How one request is measured: socket, HTTP, SSE -> RequestRecord. Never imports the engine or the mock."""
 
-from servebench.meter.record import Outcome, RequestRecord
+from servebench.meter.record import Outcome, RequestRecord, SessionState
 
-__all__ = ["Outcome", "RequestRecord"]
+__all__ = ["Outcome", "RequestRecord", "SessionState"]

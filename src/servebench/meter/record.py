@@ -30,6 +30,15 @@ class Outcome(StrEnum):
     UNSENT = "unsent"  # never sent: the run ended first, or its worker was lost
 
 
+class SessionState(StrEnum):
+    """What a call left its session in; the driver says so, the meter does not know."""
+
+    GOES_ON = "goes_on"  # another call is due
+    DONE = "done"  # it was the last one
+    FAILED = "failed"  # no whole answer, or no tool call where one was asked for
+    CUT = "cut"  # another call was to come, after the run's end
+
+
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
     """One request. None = it never happened, or the server did not say.
@@ -92,6 +101,7 @@ class RequestRecord:
     retried_ns: int = 0
     retry_cost_usd: str | None = None
     server_tools: dict[str, int] | None = None
+    session_state: str | None = None  # a SessionState; None: a request of its own
 
     @property
     def ok(self) -> bool:

@@ -68,7 +68,7 @@ class ClassSummary:
             "achieved_rps": self.achieved_rps,
             "completed_rps": self.completed_rps,
             "outcomes": self.outcomes,
-            **{f"{metric}_s": _distribution_json(self.latency_s[metric]) for metric in LATENCIES},
+            **{f"{metric}_s": distribution_json(self.latency_s[metric]) for metric in LATENCIES},
             "goodput_rps": self.goodput_rps,
             "attainment": self.attainment,
             "output_tokens_per_s": self.output_tokens_per_s,
@@ -138,7 +138,8 @@ def _latency(inside: Columns, metric: str) -> Distribution:
     return distribution(inside.latency_s(metric))
 
 
-def _distribution_json(values: Distribution) -> dict[str, Any]:
+def distribution_json(values: Distribution) -> dict[str, Any]:
+    """p50, p95, p99 (null where n is too small), mean, n and the intervals."""
     named = (("p50", values.p50), ("p95", values.p95), ("p99", values.p99))
     return {
         **{name: None if one is None else number_json(one.value) for name, one in named},

@@ -1,7 +1,7 @@
 """Summary: what came out of a run, worked out from its records and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from servebench.results.percentiles import percentile
 from servebench.results.run_directory import Run
 from servebench.results.slo import Slo, ttft_limit_s
 from servebench.results.steady_state import Window, steady_window
+from servebench.results.tasks import TaskSummary, summarise_tasks
 from servebench.results.validity import invalid_reasons, warnings
 
 SCHEMA = 1
@@ -31,7 +32,10 @@ _RUN_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """classes: "all", then each class by name. verdict None: nothing was asked. run: facts to show."""
+    """classes: "all", then each class by name. verdict None: nothing was asked. run: facts to show.
+
+    tasks: of agents' sessions, by class; {} without sessions.
+    """
 
     valid: bool
     invalid_reasons: tuple[str, ...]
@@ -43,6 +47,7 @@ class Summary:
     run: dict[str, Any]
     interrupted: bool
     stopped_by_budget: bool
+    tasks: dict[str, TaskSummary] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """summary.json; its shape is versioned by "schema"."""
@@ -54,6 +59,7 @@ class Summary:
             "verdict": None if self.verdict is None else self.verdict.value,
             "gates": [gate_json(result) for result in self.gates],
             "classes": {name: one.to_json() for name, one in self.classes.items()},
+            **({"tasks": {name: one.to_json() for name, one in self.tasks.items()}} if self.tasks else {}),
             "run": self.run,
         }
 
@@ -135,6 +141,7 @@ def summarise(
         },
         interrupted=facts.interrupted,
         stopped_by_budget=facts.stopped_by_budget,
+        tasks=summarise_tasks(records, window),
     )
 
 

@@ -22,7 +22,10 @@ _PROCESS_FIELDS = {
 
 
 class Load(BaseModel):
-    """Open: rate_rps, process with its cv, bursts or clients, shape. Closed: users, think_time_s."""
+    """Open: rate_rps, process with its cv, bursts or clients, shape. Closed: users, think_time_s.
+
+    task_grace_s: how long after duration_s sessions may go on that began before it (open loop).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -35,6 +38,7 @@ class Load(BaseModel):
     users: int | None = Field(default=None, gt=0)
     think_time_s: Distribution | None = None
     duration_s: float = Field(gt=0)
+    task_grace_s: float = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

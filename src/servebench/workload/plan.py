@@ -41,7 +41,7 @@ class WorkloadPlan(BaseModel):
     """A scenario, a seed and what the target needs: JSON-able, so that it travels to every worker.
 
     model None: the scenario's. rate_rps makes it an open loop and users a closed one, whatever the scenario
-    says; duration_s and warmup_s override the scenario's. preamble_tokens, bytes_per_token and
+    says; duration_s, warmup_s and task_grace_s override the scenario's. preamble_tokens, bytes_per_token and
     context_length_tokens are the target tier's, by which prompts are sized.
     """
 
@@ -57,6 +57,7 @@ class WorkloadPlan(BaseModel):
     users: int | None = Field(default=None, gt=0)
     duration_s: float | None = Field(default=None, gt=0)
     warmup_s: float | None = Field(default=None, ge=0)
+    task_grace_s: float | None = Field(default=None, ge=0)
     trace: TraceArrays | None = None
     prompts: PromptSet | None = None
 
@@ -122,6 +123,8 @@ class Workload:
         self.mode = plan.mode
         self.duration_s = plan.duration
         self.warmup_s = plan.warmup
+        load = scenario.load
+        self.task_grace_s = load.task_grace_s if plan.task_grace_s is None else plan.task_grace_s
         self.model = plan.model or scenario.model
         self.classes = scenario.classes
         self.intended_ns, lengths, self.trace_blocks = _arrivals(plan)
