@@ -3,13 +3,21 @@
 No tokenizer: tokens come from bytes, see choices.py.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mock_server.answer import Answer, decide, request_digest
 from mock_server.chat_request import ChatRequest, parse_chat
-from mock_server.refusals import invalid_argument, prompt_too_long, unknown_model
+from mock_server.refusals import (
+    RefusalError,
+    as_response_refusal,
+    invalid_argument,
+    model_not_found,
+    prompt_too_long,
+    unknown_model,
+)
+from mock_server.response_request import ResponseRequest, Turn, parse_response
 from mock_server.tokens import token_count
 from servebench.catalog.tiers import Tier
 from servebench.engine.kv_cache import prompt_block_keys
@@ -26,7 +34,10 @@ class Served(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may be served: what it asks, what it will get, and what the engine must know of it."""
+    """A request that may be served: what it asks, what it will get, and what the engine must know of it.
+
+    The prompt's text is no longer in it: of a long one only the keys of its blocks stay.
+    """
 
     chat: ChatRequest
     tier_id: str
@@ -40,6 +51,20 @@ class Admitted:
         return self.answers[0]
 
 
+@dataclass(frozen=True, slots=True)
+class AdmittedResponse:
+    admitted: Admitted
+    request: ResponseRequest
+
+
+class HistoryNeededError(Exception):
+    """The request continues a response: admit it again with the turns up to that one."""
+
+    def __init__(self, previous_id: str) -> None:
+        super().__init__(previous_id)
+        self.previous_id = previous_id
+
+
 def admit(raw: bytes, models: Mapping[str, Served], *, seed: int) -> Admitted:
     """Parses, checks and hashes a body of chat completions. Pure; may run anywhere. Raises RefusalError."""
     chat = parse_chat(raw)
@@ -47,6 +72,23 @@ def admit(raw: bytes, models: Mapping[str, Served], *, seed: int) -> Admitted:
     if served is None:
         raise unknown_model(chat.model)
     return admit_parsed(chat, served, seed=seed)
+
+
+def admit_response(
+    raw: bytes, history: Sequence[Turn] | None, models: Mapping[str, Served], *, seed: int
+) -> AdmittedResponse:
+    """Of a body of responses, with what it continues. Raises RefusalError, HistoryNeededError."""
+    try:
+        request = parse_response(raw, history or ())
+    except RefusalError as refusal:
+        raise as_response_refusal(refusal) from None
+    if request.previous_id is not None and history is None:
+        raise HistoryNeededError(request.previous_id)
+    served = models.get(request.chat.model)
+    if served is None:
+        raise model_not_found(request.chat.model)
+    admitted = admit_parsed(request.chat, served, seed=seed)
+    return AdmittedResponse(admitted, replace(request, chat=admitted.chat))
 
 
 def admit_parsed(chat: ChatRequest, served: Served, *, seed: int) -> Admitted:
@@ -62,7 +104,7 @@ def admit_parsed(chat: ChatRequest, served: Served, *, seed: int) -> Admitted:
     room = max(1, min(tier.context_length_tokens, served.kv_pool_tokens) - prompt_tokens)
     digest = request_digest(chat, text, seed=seed)
     return Admitted(
-        chat=chat,
+        chat=replace(chat, contents=(), tools_json=b""),
         tier_id=tier.id,
         answers=tuple(decide(chat, tier, digest, room_tokens=room, choice=i) for i in range(chat.choices)),
         prompt_tokens=prompt_tokens,

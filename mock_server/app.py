@@ -13,6 +13,7 @@ from mock_server.clock import EngineClock
 from mock_server.metrics import CONTENT_TYPE, MetricsPage
 from mock_server.model import Model
 from mock_server.refusals import RefusalError
+from mock_server.responses_api import ResponsesApi
 from mock_server.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,6 +35,7 @@ class Mock:
         app.add_routes(
             [
                 *self._chat.routes(),
+                *ResponsesApi(self._service).routes(),
                 *CatalogApi(self._service).routes(),
                 web.get("/health", self.health),
                 web.get("/metrics", self.metrics),

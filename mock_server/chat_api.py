@@ -1,37 +1,18 @@
 """POST /v1/chat/completions: streamed, whole or deferred. GET /v1/chat/deferred-completion/{id}."""
 
-import asyncio
 import time
 
 import orjson
 from aiohttp import web
 
 from mock_server import refusals
-from mock_server.choices import UNREAD_TIMEOUT_S
 from mock_server.deferred import DeferredStore
 from mock_server.fleet import Place
 from mock_server.generation import WholeSink, generate
 from mock_server.reply import Reply
+from mock_server.sending import connection_of, send_stream
 from mock_server.service import Service
 from mock_server.stream import Shared, StreamSink
-
-
-class WrittenResponse(web.StreamResponse):
-    """A response whose bytes went to the transport already."""
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        super().__init__()
-        self._stays = keep_alive
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._stays
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
 
 
 class ChatApi:
@@ -76,26 +57,13 @@ class ChatApi:
         return reply.whole_body(int(time.time()))
 
     async def _stream(self, request: web.Request, reply: Reply, place: Place) -> web.StreamResponse:
-        transport = request.transport
-        if transport is None:
-            raise asyncio.CancelledError
-        chunked = request.version >= (1, 1)
+        transport, chunked = connection_of(request), request.version >= (1, 1)
         shared = Shared(open_choices=len(reply.sequences))
         sinks = [
             StreamSink(reply, transport, chunked=chunked, index=index, shared=shared)
             for index in range(len(reply.sequences))
         ]
-        await generate(reply, sinks, place)
-        while shared.open_choices:  # the client is slow: its backlog goes out as it reads
-            try:
-                await asyncio.wait_for(request.writer.drain(), UNREAD_TIMEOUT_S)
-            except TimeoutError:
-                transport.abort()
-            if transport.is_closing():
-                raise ConnectionResetError("the client left before its last token")
-            for sink in sinks:
-                sink.pump()
-        return WrittenResponse(keep_alive=chunked and request.keep_alive)
+        return await send_stream(request, reply, sinks, place)
 
     async def fetch_deferred(self, request: web.Request) -> web.Response:
         key, request_id = self._service.key(request), request.match_info["id"]

@@ -12,6 +12,10 @@ A test that leans on one of these shows how the mock behaves, not how api.x.ai b
 - n: up to 128 choices over one prompt, which is prefilled and billed once; the other choices start when the
   first has its first token.
 - A deferred completion can be fetched once, within 24 hours (documented), by its own key. With stream: 400.
+- /v1/responses streams with `event:` lines and no [DONE]; response.created goes out with the first token, as
+  the headers do. What max_output_tokens cuts is "incomplete", its last event response.incomplete.
+- /v1/responses: tools other than functions (web_search, ...) are taken, counted in the prompt and never
+  called, so that no server-side tool fee arises. background true: 400. Instructions do not carry over.
 - Content parts other than text (images, files): 400. service_tier other than default and priority: 400.
 - The reasoning text has a word for every reasoning token (recordings of 2026 show shorter summaries).
 - Request ids are random, so that a client can key on them; ids of tool calls follow the seed, as texts do.
@@ -34,6 +38,10 @@ RATE_LIMIT_TOKENS = 85_000_000
 SECOND_CALL_SHARE = 0.2
 
 TEAM_ID = "6f0b4b1c-2d0e-4c55-9b1e-5e12be9c4a11"  # named in error texts; a constant, not an account
+
+# stored responses (store is true unless it says false): the oldest go past either
+MAX_STORED_RESPONSES = 10_000
+MAX_STORED_BYTES = 64 * 2**20
 
 DEFERRED_KEPT_S = 24 * 3600.0
 MAX_DEFERRED = 10_000

@@ -53,6 +53,22 @@ def prompt_too_long(limit_tokens: int, prompt_tokens: int) -> RefusalError:
     )
 
 
+def model_not_found(model: str) -> RefusalError:
+    """An unknown model on /v1/responses."""
+    return invalid_argument(f"Model not found: {model}")
+
+
+def no_response(response_id: str) -> RefusalError:
+    return flat(404, "not-found", f"Response with id={response_id} not found.")
+
+
+def as_response_refusal(refusal: RefusalError) -> RefusalError:
+    """On /v1/responses a 422 is JSON, without a code."""
+    if refusal.status != 422:
+        return refusal
+    return RefusalError(422, orjson.dumps({"error": refusal.body.decode()}))
+
+
 def no_deferred(request_id: str) -> RefusalError:
     return flat(404, "not-found", f"No deferred completion {request_id}: unknown, fetched before or expired.")
 

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from mock_server import refusals, wire
-from mock_server.admission import Admitted, admit
+from mock_server.admission import Admitted, AdmittedResponse, admit, admit_response
 from mock_server.choices import OFF_LOOP_BYTES
 from mock_server.clock import EngineClock
 from mock_server.fleet import Fleet, Place
 from mock_server.model import Model
 from mock_server.reply import Reply
+from mock_server.response_request import Turn
 from mock_server.telemetry import Ledger
 from servebench.engine.sequence import Sequence as EngineSequence
 
@@ -70,6 +71,15 @@ class Service:
 
     def _admit_chat(self, raw: bytes) -> Admitted:
         return admit(raw, self.models, seed=self._seed)
+
+    async def admit_response(self, raw: bytes, history: Sequence[Turn] | None) -> AdmittedResponse:
+        """Raises RefusalError, HistoryNeededError."""
+        if len(raw) > OFF_LOOP_BYTES:
+            return await self._loop.run_in_executor(self._parsers, self._admit_response, raw, history)
+        return self._admit_response(raw, history)
+
+    def _admit_response(self, raw: bytes, history: Sequence[Turn] | None) -> AdmittedResponse:
+        return admit_response(raw, history, self.models, seed=self._seed)
 
     def place(self, request: web.Request, admitted: Admitted) -> Place:
         """The replica that will serve it."""

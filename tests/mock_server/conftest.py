@@ -23,6 +23,12 @@ def fast_url() -> Iterator[str]:
 
 
 @pytest.fixture
+def fast_client(fast_url: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{fast_url}/v1", api_key="any", max_retries=0, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
 def client(mock_url: str) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{mock_url}/v1", api_key="any", max_retries=0, timeout=30) as client:
         yield client

@@ -1,0 +1,90 @@
+"""POST /v1/responses, streamed or whole; GET and DELETE /v1/responses/{id}."""
+
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from mock_server import refusals
+from mock_server.admission import AdmittedResponse, HistoryNeededError
+from mock_server.catalog_api import json_response
+from mock_server.generation import WholeSink, generate
+from mock_server.response_request import Turn
+from mock_server.response_shape import ResponseShape
+from mock_server.response_store import ResponseStore, StoredResponse
+from mock_server.response_stream import ResponseSink
+from mock_server.sending import connection_of, send_stream
+from mock_server.service import Service
+
+
+class ResponsesApi:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._store = ResponseStore()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/responses", self.create),
+            web.get("/v1/responses/{id}", self.fetch, allow_head=False),
+            web.delete("/v1/responses/{id}", self.delete),
+        ]
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        service = self._service
+        key = service.key(request)
+        raw = await service.body(request)
+        arrival_s = service.clock.now_s()
+        asked, previous = await self._admit(key, raw)
+        place = service.place(request, asked.admitted)
+        reply = service.reply(asked.admitted, arrival_s)
+        streamed = asked.admitted.chat.stream
+        shape = ResponseShape(reply, asked.request.echo, created=int(time.time()), streamed=streamed)
+        if streamed:
+            sink = ResponseSink(reply, shape, connection_of(request), chunked=request.version >= (1, 1))
+            response = await send_stream(request, reply, [sink], place)
+            final = sink.final
+        else:
+            await generate(reply, [WholeSink()], place)
+            final = shape.finished(int(time.time()))
+            response = web.Response(
+                body=orjson.dumps(final), content_type="application/json", headers=reply.whole_headers()
+            )
+        service.ledger.add(key, reply.usage().cost_ticks)
+        if asked.request.store and final is not None:
+            self._keep(key, raw, shape, final, previous)
+        return response
+
+    async def _admit(self, key: str, raw: bytes) -> tuple[AdmittedResponse, StoredResponse | None]:
+        """Twice where a response is continued: what it continues is named in the body."""
+        try:
+            return await self._service.admit_response(raw, None), None
+        except HistoryNeededError as needed:
+            previous = self._store.get(key, needed.previous_id)
+            if previous is None:
+                raise refusals.no_response(needed.previous_id) from None
+            return await self._service.admit_response(raw, previous.history()), previous
+
+    def _keep(
+        self,
+        key: str,
+        raw: bytes,
+        shape: ResponseShape,
+        final: dict[str, Any],
+        previous: StoredResponse | None,
+    ) -> None:
+        turn = Turn(raw, "" if shape.answer.tool_calls else shape.text())
+        self._store.put(shape.id, StoredResponse(key, turn, orjson.dumps(final), previous))
+
+    async def fetch(self, request: web.Request) -> web.Response:
+        key, response_id = self._service.key(request), request.match_info["id"]
+        stored = self._store.get(key, response_id)
+        if stored is None:
+            raise refusals.no_response(response_id)
+        return web.Response(body=stored.body, content_type="application/json")
+
+    async def delete(self, request: web.Request) -> web.Response:
+        key, response_id = self._service.key(request), request.match_info["id"]
+        if not self._store.delete(key, response_id):
+            raise refusals.no_response(response_id)
+        return json_response({"id": response_id, "object": "response", "deleted": True})
