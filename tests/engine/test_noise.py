@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from servebench.engine.noise import Acceptance, Lognormal, uniform
+from servebench.engine.noise import Lognormal, uniform
 
 
 def test_uniform_is_uniform_and_uncorrelated_over_counters_and_seeds() -> None:
@@ -25,20 +25,6 @@ def test_lognormal_has_mean_one_and_its_cv(cv: float) -> None:
     assert factors.mean() == pytest.approx(1, abs=0.006)
     assert factors.std() == pytest.approx(cv, rel=0.03, abs=1e-12)
     assert draw.factor(777) == factors[777]
-
-
-@pytest.mark.parametrize(("drafts", "mean"), [(1, 1.6), (3, 1.0), (3, 2.5), (3, 4.0), (7, 3.1)])
-def test_acceptance_has_its_mean_and_range(drafts: int, mean: float) -> None:
-    acceptance = Acceptance(drafts=drafts, mean=mean, seed=9)
-    draws = np.array([acceptance.tokens(step, sequence) for step in range(500) for sequence in range(30)])
-    assert draws.min() >= 1
-    assert draws.max() <= drafts + 1
-    assert draws.mean() == pytest.approx(mean, rel=0.02)
-
-
-def test_impossible_acceptance_is_refused() -> None:
-    with pytest.raises(ValueError, match="between 1 and 3"):
-        Acceptance(drafts=2, mean=3.5, seed=0)
 
 
 @pytest.mark.parametrize("start", [0, 7, 10**12])

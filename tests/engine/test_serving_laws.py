@@ -59,15 +59,15 @@ def test_tokens_and_blocks_conserve_and_all_finish(
             firsts[sequence.id] += first
             finishes[sequence.id] += finished
             assert 1 <= tokens <= drafts[0] + 1
-            assert sequence.generated == got[sequence.id]
+            assert finished == (got[sequence.id] == sequence.output_tokens)
         live = [s for s in sequences if s.state in (State.PREFILLING, State.DECODING)]
         cache = replica.cache
         shared = {key for s in live for key in s.block_keys[: s.held_keys]}
         private = sum(s.private_blocks for s in live)
         assert len(shared) == cache.shared_blocks
         assert private + cache.shared_blocks + cache.idle_blocks + cache.free_blocks == cache.total_blocks
-        assert step.batch.context_tokens >= len(step.batch.decoding)
-        work = len(step.batch.decoding) * (1 + drafts[0]) + step.batch.prefill_tokens
+        assert step.batch.context_tokens >= step.batch.decoding
+        work = step.batch.decoding * (1 + drafts[0]) + step.batch.prefill_tokens
         assert work <= batched
         assert len(live) == replica.running_count <= max_num_seqs
 
@@ -107,7 +107,7 @@ def test_context_sum_is_exact() -> None:
     seen = []
 
     def check(step: Step, _: list[Emission]) -> None:
-        seen.append((len(step.batch.decoding), step.batch.context_tokens))
+        seen.append((step.batch.decoding, step.batch.context_tokens))
 
     drive(replica, [Sequence(0, 0.0, 100, 4), Sequence(1, 0.0, 50, 2)], check)
     assert seen == [(0, 0), (2, 101 + 51), (1, 102), (1, 103)]

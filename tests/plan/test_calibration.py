@@ -38,7 +38,7 @@ def test_a_replica_at_the_operating_point_runs_at_100_tokens_per_s() -> None:
         assert step is not None
         replica.finish_step(step)
         now_s = step.end_s
-        if len(step.batch.decoding) == 32 and not step.batch.chunks:
+        if step.batch.decoding == 32 and not step.batch.chunks:
             started_s = started_s or step.start_s
             tokens, ended_s = tokens + 1, step.end_s
     assert tokens > 1_500

@@ -5,7 +5,7 @@ A profile holds every number with its source, so that it stays what it was when 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,14 +63,14 @@ def _lines(
         if name in _NESTED:
             yield f"{pad}{name}:"
             yield from _lines(_NESTED[name], getattr(tier, name), tier, names, indent=indent + 2)
-        elif name == "reasoning_tokens":
-            yield f"{pad}{name}:"
-            for effort, median in tier.reasoning_tokens.items():
-                yield f"{pad}  {effort}: {_cited(median, tier.sources[f'{name}.{effort}'], names)}"
+        elif isinstance(values := getattr(part, name, None), Mapping):
+            yield f"{pad}{name}:" if values else f"{pad}{name}: {{}}"
+            for key, value in values.items():
+                yield f"{pad}  {key}: {_cited(value, tier.sources[f'{name}.{key}'], names)}"
         elif name == "operating_point":
             yield from _operating_point(tier, names, pad)
         elif name == "params_non_expert_share":
-            share = part.params_non_expert / part.params_active if part.experts else 1.0
+            share = round(part.params_non_expert / part.params_active, 12) if part.experts else 1.0
             yield f"{pad}{name}: {_cited(share, tier.sources[name], names)}"
         elif _is_cited(field.annotation):
             value = getattr(part, name)

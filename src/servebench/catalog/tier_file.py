@@ -84,18 +84,27 @@ class ServingRow(Row):
     ttft_floor_s: Cited[NotNegative]
     step_noise_cv: Cited[NotNegative]
     prefill_noise_cv: Cited[NotNegative]
+    accepted_tokens_by_workload: dict[str, Cited[Annotated[float, Field(ge=1)]]] = Field(default_factory=dict)
+    max_queued_requests: Cited[Count] | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> "ServingRow":
         if self.accepted_tokens.value > self.draft_tokens.value + 1:
             raise ValueError("accepted_tokens is above draft_tokens + 1")
+        for workload, accepted in self.accepted_tokens_by_workload.items():
+            if accepted.value > self.draft_tokens.value + 1:
+                raise ValueError(f"accepted_tokens_by_workload: {workload} is above draft_tokens + 1")
         if self.kv_shards.value > self.gpus.value:
             raise ValueError("kv_shards is above gpus")
         return self
 
     def to_serving(self) -> ServingProfile:
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return ServingProfile(**{n: v.value if isinstance(v, Cited) else v for n, v in fields.items()})
+        by_workload = fields.pop("accepted_tokens_by_workload")
+        return ServingProfile(
+            **{n: v.value if isinstance(v, Cited) else v for n, v in fields.items()},
+            accepted_tokens_by_workload={name: accepted.value for name, accepted in by_workload.items()},
+        )
 
 
 class OperatingPointRow(Row):
@@ -140,6 +149,8 @@ class TierRow(Row):
         sources = sources_of(self) | shape_sources | sources_of(self.serving)
         for effort, median in self.reasoning_tokens.items():
             sources[f"reasoning_tokens.{effort}"] = median.cited
+        for workload, accepted in self.serving.accepted_tokens_by_workload.items():
+            sources[f"accepted_tokens_by_workload.{workload}"] = accepted.cited
         if self.operating_point is not None:
             sources["operating_point"] = self.operating_point.tokens_per_s.cited
         return Tier(

@@ -1,7 +1,7 @@
 """Model tiers: what a model is (shape), how a replica serves it (serving), how it answers (dialect)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from servebench.catalog.provenance import Source
 
@@ -60,6 +60,9 @@ class ServingProfile:
     ttft_floor_s: float  # host work before the first step: tokenise, route, detokenise
     step_noise_cv: float
     prefill_noise_cv: float
+    # a of requests of one workload (engine.sequence), where it differs; {}: of all the same
+    accepted_tokens_by_workload: Mapping[str, float] = field(default_factory=dict)
+    max_queued_requests: int | None = None  # sequences waiting on a replica, past which it refuses
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from servebench.engine.sequence import Sequence
 
 @dataclass(slots=True)
 class Batch:
-    """One step's work. chunks: (sequence, tokens) of prefill; the sums are those of StepTimeModel.step()."""
+    """One step's work. decoding: sequences; chunks: (sequence, tokens) of prefill; the sums are those of
+    StepTimeModel.step()."""
 
     index: int
-    decoding: list[Sequence]
+    decoding: int
     context_tokens: int
     chunks: list[tuple[Sequence, int]]
     prefill_tokens: int

@@ -63,13 +63,15 @@ class KvCache:
 
     def matching_blocks(self, sequence: Sequence, tokens: int) -> int:
         """Leading blocks already cached, at most so many that the last of tokens is still to compute."""
-        limit = min(len(sequence.block_keys), (tokens - 1) // self.block_tokens)
-        references, matched = self._references, 0
-        for key in sequence.block_keys[:limit]:
-            if key not in references:
-                break
-            matched += 1
-        return matched
+        keys, references = sequence.block_keys, self._references
+        low, high = 0, min(len(keys), (tokens - 1) // self.block_tokens)
+        while low < high:  # what is cached is a beginning: leaves go first
+            middle = (low + high + 1) // 2
+            if keys[middle - 1] in references:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def admit(self, sequence: Sequence, tokens: int, *, keep_free: int = 0) -> bool:
         """Gives the sequence room for tokens, cached blocks first; False (and no change) where there is none.

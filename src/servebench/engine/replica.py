@@ -85,9 +85,16 @@ class Replica:
     def prefix_hit_tokens(self) -> int:
         return self._scheduler.prefix_hit_tokens
 
-    def submit(self, sequence: Sequence) -> None:
-        """Queues a sequence, first come, first served. SequenceDoesNotFitError where it could never run."""
-        self._scheduler.submit(sequence)
+    def submit(self, sequence: Sequence, *, now_s: float | None = None) -> None:
+        """Queues a sequence, first ready, first served; ready no earlier than now_s (None: its arrival).
+
+        Raises SequenceDoesNotFitError where it could never run, QueueFullError past max_queued_requests.
+        """
+        self._scheduler.submit(sequence, sequence.arrival_s if now_s is None else now_s)
+
+    def require_fit(self, sequence: Sequence) -> None:
+        """Raises SequenceDoesNotFitError where the sequence could never run here."""
+        self._scheduler.require_fit(sequence)
 
     def cancel(self, sequence_id: int) -> bool:
         """Drops a sequence and frees its blocks at once, mid-step too; False where it isn't here."""
@@ -146,7 +153,7 @@ class Replica:
         return end_s
 
     def _duration_s(self, batch: Batch) -> tuple[float, float]:
-        decoding = len(batch.decoding)
+        decoding = batch.decoding
         decode_s = self.model.step(decoding, batch.context_tokens).total_s if decoding else self._fixed_s
         prefill_s = 0.0
         if batch.prefill_tokens:
@@ -159,14 +166,17 @@ class Replica:
             prefill_s = (fused_s - decode_s) * self._prefill_noise.factor(batch.index)
         return decode_s * self._step_noise.factor(batch.index), prefill_s
 
-    def finish_step(self, step: Step) -> list[Emission]:
-        """Commits a step at its end and returns what each sequence gained; cancelled ones gain nothing."""
+    def finish_step(self, step: Step, *, emit: bool = True) -> list[Emission]:
+        """Commits a step at its end and returns what each sequence gained; cancelled ones gain nothing.
+
+        emit False: nothing is listed, which spares a step its cost per sequence.
+        """
         if step is not self._in_flight:
             raise RuntimeError("this step is not the one in flight")
         self._in_flight = None
         self.steps += 1
         self.busy_s += step.end_s - step.start_s
         self.prompt_tokens += step.batch.prefill_tokens
-        emissions = self._scheduler.commit(step.batch, step.end_s)
-        self.generated_tokens += sum([emission.tokens for emission in emissions])
+        tokens, emissions = self._scheduler.commit(step.batch, step.end_s, emit=emit)
+        self.generated_tokens += tokens
         return emissions

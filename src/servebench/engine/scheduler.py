@@ -2,21 +2,29 @@
 
 Decoding sequences go first, one token (and its drafts) each; what is left of max_num_batched_tokens goes to
 prompts in order of admission, in chunks. A prompt's blocks are all taken at admission; a decode that finds no
-block preempts the last admitted sequence, which starts over (recompute) at the head of the queue. The words
-are vLLM's.
+block preempts the last admitted sequence, which starts over (recompute) at the head of the queue. A sequence
+that comes prefilled joins the batch as soon as it has its blocks. The words are vLLM's.
 """
 
-from collections import deque
+from typing import NamedTuple
 
 from servebench.catalog.tiers import ServingProfile
 from servebench.engine.batch import Batch
+from servebench.engine.decoding import make_decoding
 from servebench.engine.kv_cache import KvCache
-from servebench.engine.noise import Acceptance
 from servebench.engine.sequence import Emission, Sequence, State
+from servebench.engine.waiting import WaitingQueue
 
 WATERMARK = (
     0.01  # of the pool kept free at admission while others run, as vLLM does, against preempting at once
 )
+
+
+class Committed(NamedTuple):
+    """What a step made. emissions: where asked for."""
+
+    tokens: int
+    emissions: list[Emission]
 
 
 class Scheduler:
@@ -26,19 +34,15 @@ class Scheduler:
         self, serving: ServingProfile, cache: KvCache, *, max_context_tokens: int, seed: int = 0
     ) -> None:
         self._drafts = serving.draft_tokens
-        self._acceptance = (
-            Acceptance(drafts=self._drafts, mean=serving.accepted_tokens, seed=seed) if self._drafts else None
-        )
         if serving.max_num_batched_tokens < serving.max_num_seqs * (1 + self._drafts):
             raise ValueError("max_num_batched_tokens must hold one decode step of max_num_seqs sequences")
         self._serving, self.cache = serving, cache
         self._max_context_tokens = max_context_tokens
-        self._waiting: deque[Sequence] = deque()
+        self._waiting = WaitingQueue(serving.max_queued_requests)
         self._prefilling: list[Sequence] = []
-        self._decoding: list[Sequence] = []
+        self._decoding = make_decoding(serving, seed=seed)
         self._needing_block: list[Sequence] = []
         self._live: dict[int, Sequence] = {}
-        self._context_tokens = 0  # of the decoding sequences, the token being fed included
         self._admissions = 0
         self._batches = 0
         self._cancelled_in_flight = False
@@ -57,22 +61,41 @@ class Scheduler:
     @property
     def next_ready_s(self) -> float | None:
         """When the head of the queue may run; None for an empty queue."""
-        return self._waiting[0].ready_s if self._waiting else None
+        head = self._waiting.head
+        return None if head is None else head.ready_s
 
-    def submit(self, sequence: Sequence) -> None:
-        """Queues a sequence. Raises SequenceDoesNotFitError where it could never finish here."""
+    @property
+    def decoding_count(self) -> int:
+        return len(self._decoding)
+
+    @property
+    def context_tokens(self) -> int:
+        """Sum over the decoding sequences, the token being fed included."""
+        return self._decoding.context_tokens
+
+    @property
+    def next_batch_index(self) -> int:
+        return self._batches
+
+    def require_fit(self, sequence: Sequence) -> None:
+        """Raises SequenceDoesNotFitError where it could never finish here."""
         sequence.require_fit(
             window_tokens=self._max_context_tokens,
             pool_tokens=self.cache.total_blocks * self.cache.block_tokens,
         )
+
+    def submit(self, sequence: Sequence, now_s: float) -> None:
+        """Queues a sequence, ready no earlier than now_s. Raises SequenceDoesNotFitError, QueueFullError."""
+        self.require_fit(sequence)
         if sequence.state is not State.NEW or sequence.id in self._live:
             raise ValueError(f"sequence {sequence.id} was submitted before")
-        sequence.ready_s = sequence.arrival_s + self._serving.ttft_floor_s
+        floor_s = sequence.ready_s if sequence.prefilled else sequence.arrival_s + self._serving.ttft_floor_s
+        sequence.ready_s = max(floor_s, now_s)
+        self._waiting.push(sequence)
         sequence.prefill_target = sequence.prompt_tokens
         sequence.state = State.WAITING
         sequence.block_keys = sequence.block_keys[: sequence.prompt_tokens // self._serving.block_tokens]
         self._live[sequence.id] = sequence
-        self._waiting.append(sequence)
 
     def cancel(self, sequence_id: int) -> bool:
         """Drops a sequence at once and frees its blocks, mid-step too; False where it isn't here."""
@@ -90,8 +113,8 @@ class Scheduler:
     def schedule(self, now_s: float) -> Batch | None:
         """The next step's batch; None where nothing can run yet."""
         preempted = self._grow()
-        decoding = self._decoding
-        budget = self._serving.max_num_batched_tokens - len(decoding) * (1 + self._drafts)
+        each = 1 + self._drafts
+        budget = self._serving.max_num_batched_tokens - len(self._decoding) * each
         chunks: list[tuple[Sequence, int]] = []
         for sequence in self._prefilling:
             if budget <= 0:
@@ -99,99 +122,60 @@ class Scheduler:
             chunk = min(budget, sequence.prefill_target - sequence.computed)
             chunks.append((sequence, chunk))
             budget -= chunk
-        while budget > 0 and not preempted and (admitted := self._admit(now_s)) is not None:
+        while not preempted and (admitted := self._admit(now_s, budget)) is not None:
+            if admitted.state is State.DECODING:
+                budget -= each
+                continue
             chunk = min(budget, admitted.prefill_target - admitted.computed)
             chunks.append((admitted, chunk))
             budget -= chunk
-        if not decoding and not chunks:
+        decoding = self._decoding
+        if not len(decoding) and not chunks:
             return None
         self._cancelled_in_flight = False
         self._batches += 1
         return Batch(
             self._batches - 1,
-            list(decoding),
-            self._context_tokens,
+            len(decoding),
+            decoding.context_tokens,
             chunks,
-            sum(chunk for _, chunk in chunks),
-            sum(chunk * (s.computed + chunk / 2) for s, chunk in chunks),
+            sum([chunk for _, chunk in chunks]),
+            sum([chunk * (s.computed + chunk / 2) for s, chunk in chunks]),
         )
 
-    def commit(self, batch: Batch, end_s: float) -> list[Emission]:
+    def commit(self, batch: Batch, end_s: float, *, emit: bool) -> Committed:
         """Gives every sequence of the batch its tokens; finished ones leave. Cancelled ones are skipped."""
-        decoding, chunks = batch.decoding, batch.chunks
+        tokens, due, emissions = self._decoding.step(emit=emit)
+        for sequence in due:
+            if sequence.generated == sequence.output_tokens:
+                self._finish(sequence, end_s)
+            else:
+                self._needing_block.append(sequence)
+        chunks = batch.chunks
         if self._cancelled_in_flight:
-            decoding = [s for s in decoding if s.state is State.DECODING]
             chunks = [(s, n) for s, n in chunks if s.state is State.PREFILLING]
-        emissions = self._decode(decoding, batch.index, end_s)
         for sequence, chunk in chunks:
             sequence.computed += chunk
             if sequence.block_keys:
                 self.cache.share(sequence)
             if sequence.computed == sequence.prefill_target:
-                emissions.append(self._first_token(sequence, end_s))
-        return emissions
+                emission = self._first_token(sequence, end_s)
+                tokens += 1
+                if emit:
+                    emissions.append(emission)
+        return Committed(tokens, emissions)
 
     def quiet_steps(self) -> int:
         """Steps in which the same sequences would decode and nothing else happen: none finishes, needs a
         block, or prefills. 0 where drafts make the tokens of a step random."""
-        if self._prefilling or self._needing_block or self._acceptance is not None:
+        if self._prefilling or self._needing_block:
             return 0
-        return min((s.next_event - s.generated for s in self._decoding), default=1) - 1
+        return self._decoding.quiet_steps()
 
     def coast(self, steps: int) -> None:
         """What so many quiet steps leave behind; nobody is told of their tokens."""
-        for sequence in self._decoding:
-            sequence.generated += steps
-        self._context_tokens += steps * len(self._decoding)
+        self._decoding.coast(steps)
         self._batches += steps
-
-    @property
-    def decoding_count(self) -> int:
-        return len(self._decoding)
-
-    @property
-    def context_tokens(self) -> int:
-        """Sum over the decoding sequences, the token being fed included."""
-        return self._context_tokens
-
-    @property
-    def next_batch_index(self) -> int:
-        return self._batches
-
-    def _decode(self, decoding: list[Sequence], index: int, end_s: float) -> list[Emission]:
-        if self._acceptance is not None:
-            return self._decode_drafts(self._acceptance, decoding, index, end_s)
-        emissions = [s.steady for s in decoding]
-        self._context_tokens += len(decoding)
-        due = []
-        for i, sequence in enumerate(decoding):  # the hot loop: one token each
-            sequence.generated = generated = sequence.generated + 1
-            if generated == sequence.next_event:
-                due.append(i)
-        for i in due:
-            sequence = decoding[i]
-            if sequence.generated == sequence.output_tokens:
-                emissions[i] = Emission(sequence, 1, False, True)
-                self._finish(sequence, end_s)
-            else:
-                self._needing_block.append(sequence)
-        return emissions
-
-    def _decode_drafts(
-        self, acceptance: Acceptance, decoding: list[Sequence], index: int, end_s: float
-    ) -> list[Emission]:
-        emissions = []
-        for sequence in decoding:
-            left = sequence.output_tokens - sequence.generated
-            tokens = min(left, acceptance.tokens(index, sequence.id))
-            sequence.generated += tokens
-            self._context_tokens += tokens
-            emissions.append(Emission(sequence, tokens, False, tokens == left))
-            if tokens == left:
-                self._finish(sequence, end_s)
-            elif sequence.generated >= sequence.next_event:
-                self._needing_block.append(sequence)
-        return emissions
 
     def _first_token(self, sequence: Sequence, end_s: float) -> Emission:
         """The end of a prefill brings a token: the first one, or after a preemption the next one."""
@@ -200,17 +184,20 @@ class Scheduler:
         if first:
             sequence.first_token_s = end_s
         self._prefilling.remove(sequence)
-        self._decoding.append(sequence)
-        sequence.state = State.DECODING
-        self._context_tokens += sequence.prompt_tokens + sequence.generated
         finished = sequence.generated == sequence.output_tokens
         if finished:
-            self._finish(sequence, end_s)
+            sequence.finished_s = end_s
+            self._retire(sequence, State.FINISHED)
         else:
-            self._plan_event(sequence)
+            self._start_decoding(sequence)
             if sequence.generated >= sequence.next_event:
                 self._needing_block.append(sequence)
         return Emission(sequence, 1, first, finished)
+
+    def _start_decoding(self, sequence: Sequence) -> None:
+        sequence.state = State.DECODING
+        self._plan_event(sequence)
+        self._decoding.join(sequence)
 
     def _plan_event(self, sequence: Sequence) -> None:
         """When will the KV of prompt + generated tokens and the drafts outgrow the blocks?"""
@@ -223,7 +210,9 @@ class Scheduler:
         """A block for every decode that needs one, oldest admission first; True where one was preempted."""
         if not self._needing_block:
             return False
-        needing, self._needing_block = sorted(self._needing_block, key=lambda s: s.admission), []
+        needing, self._needing_block = self._needing_block, []
+        if len(needing) > 1:
+            needing.sort(key=lambda s: s.admission)
         preempted = False
         for sequence in needing:
             while sequence.state is State.DECODING and sequence.generated >= sequence.next_event:
@@ -232,21 +221,27 @@ class Scheduler:
                 else:
                     self._preempt()
                     preempted = True
+            if sequence.state is State.DECODING:
+                self._decoding.plan(sequence)
         return preempted
 
-    def _admit(self, now_s: float) -> Sequence | None:
-        if not self._waiting or self.running_count >= self._serving.max_num_seqs:
+    def _admit(self, now_s: float, budget: int) -> Sequence | None:
+        sequence = self._waiting.head
+        if sequence is None or sequence.ready_s > now_s or self.running_count >= self._serving.max_num_seqs:
             return None
-        sequence = self._waiting[0]
-        if sequence.ready_s > now_s:
+        if budget < (1 + self._drafts if sequence.prefilled else 1):
             return None
         keep_free = int(WATERMARK * self.cache.total_blocks) if self.running_count else 0
-        if not self.cache.admit(sequence, sequence.prefill_target, keep_free=keep_free):
+        if not self.cache.admit(sequence, self._tokens_to_hold(sequence), keep_free=keep_free):
             return None
-        self._waiting.popleft()
-        sequence.state = State.PREFILLING
+        self._waiting.pop()
         sequence.admission = self._admissions
         self._admissions += 1
+        if sequence.prefilled:
+            sequence.prefilled = False  # preempted, it is computed again here
+            self._start_decoding(sequence)
+            return sequence
+        sequence.state = State.PREFILLING
         self._prefilling.append(sequence)
         if sequence.admitted_s is None:
             sequence.admitted_s = now_s
@@ -255,15 +250,22 @@ class Scheduler:
             self.prefix_hit_tokens += sequence.computed
         return sequence
 
+    def _tokens_to_hold(self, sequence: Sequence) -> int:
+        """At admission: what is to be prefilled, or all that is there and the first step with its drafts."""
+        if not sequence.prefilled:
+            return sequence.prefill_target
+        room = sequence.output_tokens - sequence.generated
+        return sequence.prompt_tokens + sequence.generated + min(self._drafts, room)
+
     def _preempt(self) -> None:
-        victim = max(self._prefilling + self._decoding, key=lambda s: s.admission)
+        victim = max([*self._prefilling, *self._decoding], key=lambda s: s.admission)
         self._leave(victim)
         self.cache.release(victim)
         victim.prefill_target = victim.prompt_tokens + victim.generated
         victim.state = State.WAITING
         victim.preemptions += 1
         self.preemptions += 1
-        self._waiting.appendleft(victim)
+        self._waiting.push_front(victim)
 
     def _finish(self, sequence: Sequence, end_s: float) -> None:
         sequence.finished_s = end_s
@@ -272,8 +274,7 @@ class Scheduler:
 
     def _leave(self, sequence: Sequence) -> None:
         if sequence.state is State.DECODING:
-            self._decoding.remove(sequence)
-            self._context_tokens -= sequence.prompt_tokens + sequence.generated
+            self._decoding.leave(sequence)
         else:
             self._prefilling.remove(sequence)
 

@@ -1,5 +1,6 @@
 """Sequence: one request as the engine holds it. Emission: the tokens it gained in one step."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -7,6 +8,10 @@ from typing import NamedTuple
 
 class SequenceDoesNotFitError(ValueError):
     """The sequence could never run on this replica: refused at the door, so that it can't starve the rest."""
+
+
+class QueueFullError(Exception):
+    """As many sequences wait as may: the caller answers that the service is at capacity."""
 
 
 class State(Enum):
@@ -23,7 +28,9 @@ class Sequence:
     """A prompt and the tokens to generate for it; times are seconds on the caller's clock, None until then.
 
     output_tokens: all that will be generated, reasoning included. block_keys: chained keys of the prompt's
-    whole blocks (kv_cache.prompt_block_keys), empty for a prompt that shares nothing.
+    whole blocks (kv_cache.prompt_block_keys), empty for a prompt that shares nothing. workload: what it is
+    asked for, by which the accepted drafts may differ. prefilled: another replica computed its prompt and
+    first token; its KV is here at ready_s.
     """
 
     id: int
@@ -31,15 +38,17 @@ class Sequence:
     prompt_tokens: int
     output_tokens: int
     block_keys: tuple[int, ...] = ()
+    workload: str = ""
+    prefilled: bool = False
     # filled in by the engine
     cached_tokens: int = 0  # prompt tokens found in the prefix cache at first admission
     admitted_s: float | None = None
     first_token_s: float | None = None
     finished_s: float | None = None
     preemptions: int = 0
-    generated: int = 0
+    generated: int = 0  # while it decodes, up to date only when it leaves or is due
     state: State = State.NEW
-    ready_s: float = 0.0  # arrival + the host's TTFT floor
+    ready_s: float = 0.0  # arrival + the host's TTFT floor, and not before it was submitted
     # the scheduler's own
     prefill_target: int = 0  # tokens to have in KV before the next token comes out
     computed: int = 0  # of prefill_target
@@ -47,6 +56,9 @@ class Sequence:
     private_blocks: int = 0
     admission: int = 0  # admission order, for preemption
     next_event: int = 0  # value of generated at which it finishes or needs a block
+    joined_clock: int = 0  # of the steps of its batch, less what it had generated when it joined
+    due_clock: int = -1
+    draws: Iterator[int] | None = None  # what its steps with drafts yield
     steady: "Emission" = field(
         init=False, repr=False
     )  # of an ordinary decode step; made once, it never differs

@@ -103,7 +103,7 @@ class _Fleet:
                 usage = replica.kv_usage
                 if usage > self.peak_kv_usage:
                     self.peak_kv_usage = usage
-                replica.finish_step(step)
+                replica.finish_step(step, emit=False)
             now_s = self.replicas[index].coast(now_s, limit_s)
             self._begin(index, now_s)
             self.now_s = max(self.now_s, now_s)
