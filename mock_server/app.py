@@ -10,6 +10,7 @@ from mock_server.catalog_api import CatalogApi, json_response
 from mock_server.chat_api import ChatApi
 from mock_server.choices import MAX_BODY_BYTES
 from mock_server.clock import EngineClock
+from mock_server.debug_api import DebugApi
 from mock_server.metrics import CONTENT_TYPE, MetricsPage
 from mock_server.model import Model
 from mock_server.refusals import RefusalError
@@ -37,6 +38,7 @@ class Mock:
                 *self._chat.routes(),
                 *ResponsesApi(self._service).routes(),
                 *CatalogApi(self._service).routes(),
+                *DebugApi(self._service).routes(),
                 web.get("/health", self.health),
                 web.get("/metrics", self.metrics),
             ]

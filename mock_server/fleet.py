@@ -1,7 +1,7 @@
 """Fleet: the models that are served, each with its replicas on the wall clock and the choice among them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -49,6 +49,9 @@ class Fleet:
             digest = blake2b(cache_key.encode(), digest_size=8).digest()
             return places[int.from_bytes(digest, "big") % len(places)]
         return places[self._routers[model.tier.id](model.replicas)]
+
+    def places(self, model_id: str) -> Sequence[Place]:
+        return self._places[model_id]
 
     def close(self) -> None:
         for places in self._places.values():

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from mock_server.clock import EngineClock
 from mock_server.deadline import make_deadline
+from mock_server.engine_log import EngineLog
 from servebench.engine.replica import Replica, Step
 from servebench.engine.sequence import Sequence
 
@@ -52,6 +53,7 @@ class RealtimeReplica:
         clock: EngineClock | None = None,
     ) -> None:
         self.replica = replica
+        self.log = EngineLog()
         self._clock = clock or EngineClock()
         self._on_step = on_step
         self._sinks: dict[int, Sink] = {}
@@ -61,13 +63,18 @@ class RealtimeReplica:
         self._deadline = make_deadline(loop, self._due)
 
     def submit(self, sequence: Sequence, sink: Sink) -> None:
-        """Raises SequenceDoesNotFitError."""
-        self.replica.submit(sequence)
+        """Raises SequenceDoesNotFitError, QueueFullError.
+
+        It is ready no earlier than now, so that no step that has begun could have held it: which sequences a
+        step holds depends on when they are ready alone, as in virtual time.
+        """
+        self.replica.submit(sequence, now_s=self._clock.now_s())
         self._sinks[sequence.id] = sink
-        if self._step is None and self._start_s is None:
-            self._start_s = self.replica.next_start_s(self._clock.now_s())
-            if self._start_s is not None:
-                self._deadline.set(self._clock.wall_s(self._start_s))
+        if self._step is None:
+            start_s = self.replica.next_start_s(self._last_end_s)
+            if start_s is not None and start_s != self._start_s:
+                self._start_s = start_s
+                self._deadline.set(self._clock.wall_s(start_s))
 
     def cancel(self, sequence_id: int) -> None:
         if self._sinks.pop(sequence_id, None) is not None:
@@ -102,8 +109,10 @@ class RealtimeReplica:
             sink.last_s = end_s
             total += tokens
             sink.emit(tokens, second, finished)
+            if finished:
+                self.log.sequence(sequence)
         self._last_end_s = end_s
-        self._on_step(
-            StepReport(step, (now_s - end_s) / self._clock.scale, total, end_s - before_s, usual, odd)
-        )
+        late_s = (now_s - end_s) / self._clock.scale
+        self.log.step(end_s, late_s)
+        self._on_step(StepReport(step, late_s, total, end_s - before_s, usual, odd))
         self._start_s = self.replica.next_start_s(end_s)

@@ -1,0 +1,56 @@
+"""EngineLog: the engine's own times of the last steps and sequences of a replica, for whoever checks the wire
+against them. Engine seconds throughout; late_s is in real seconds.
+
+A virtual replica that is given the same sequences, ready at the same moments, makes the same steps.
+"""
+
+from collections import deque
+from typing import Any
+
+from servebench.engine.sequence import Sequence
+
+STEPS = 20_000
+SEQUENCES = 4_000
+KEYS = 64  # block keys kept of a sequence; a long prompt's would be a megabyte
+
+
+class EngineLog:
+    """Bounded: the oldest go first. A sequence is noted when it ends."""
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, float]] = deque(maxlen=STEPS)
+        self._sequences: deque[tuple[Any, ...]] = deque(maxlen=SEQUENCES)
+
+    def step(self, end_s: float, late_s: float) -> None:
+        self._steps.append((end_s, late_s))
+
+    def sequence(self, sequence: Sequence) -> None:
+        keys = sequence.block_keys
+        self._sequences.append(
+            (
+                sequence.id,
+                sequence.arrival_s,
+                sequence.ready_s,
+                sequence.admitted_s,
+                sequence.first_token_s,
+                sequence.finished_s,
+                sequence.prompt_tokens,
+                sequence.cached_tokens,
+                sequence.output_tokens,
+                sequence.preemptions,
+                sequence.workload,
+                keys if len(keys) <= KEYS else None,
+            )
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """block_keys are null where they were too many to keep."""
+        names = (
+            "id", "arrival_s", "ready_s", "admitted_s", "first_token_s", "finished_s", "prompt_tokens",
+            "cached_tokens", "output_tokens", "preemptions", "workload", "block_keys",
+        )  # fmt: skip
+        return {
+            "step_ends_s": [end_s for end_s, _ in self._steps],
+            "step_late_s": [late_s for _, late_s in self._steps],
+            "sequences": [dict(zip(names, row, strict=True)) for row in self._sequences],
+        }
