@@ -17,6 +17,11 @@ import click
 )
 @click.option("--model", metavar="ID", help="Model to ask for (default: the scenario's).")
 @click.option(
+    "--tiers",
+    metavar="ID,ID,...",
+    help="Run over these models, one after the other, into one table and one page; all: the catalog's five.",
+)
+@click.option(
     "--rate", "rate_rps", type=click.FloatRange(min=0, min_open=True), help="Open loop: arrivals per second."
 )
 @click.option(
@@ -148,7 +153,14 @@ import click
 @click.option("--json", "print_json", is_flag=True, help="Print the summary as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
 def command(
-    scenario: str | None, *, worker: bool, master_host: str, master_port: int, dry_run: bool, **flags: Any
+    scenario: str | None,
+    *,
+    worker: bool,
+    master_host: str,
+    master_port: int,
+    dry_run: bool,
+    tiers: str | None,
+    **flags: Any,
 ) -> None:
     """Run SCENARIO (a shipped name or a YAML file) against a target, measure it, and write a run directory.
 
@@ -156,15 +168,22 @@ def command(
     5 INVALID run, 130 interrupted.
     """
     from servebench.drive import launch
-    from servebench.drive.start import RunRequest, start
+    from servebench.drive.start import RunRequest, start, tier_ids, tiers_of
 
     if worker:
         launch.become_locust(launch.worker_command(master_host=master_host, master_port=master_port))
     if scenario is None:
         raise click.UsageError("Missing argument 'SCENARIO': a shipped name or a YAML file.")
-    request = RunRequest(scenario=scenario, master_port=master_port, **flags)
+    names = tier_ids(tiers) if tiers else ()
+    if names and flags["model"]:
+        raise click.UsageError("--tiers and --model exclude each other.")
+    request = RunRequest(scenario=scenario, master_port=master_port, tiers=names, **flags)
     if dry_run:
         from servebench.drive.dry_run import dry_run as show_forecast
 
         sys.exit(show_forecast(request))
+    if models := tiers_of(request):
+        from servebench.drive.matrix import run_matrix
+
+        sys.exit(run_matrix(request, models))
     start(request, spawn=False)

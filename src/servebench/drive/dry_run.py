@@ -6,17 +6,15 @@ import json
 from servebench.catalog.load import load_catalog
 from servebench.catalog.prices import PriceSheet
 from servebench.catalog.tiers import Tier
-from servebench.drive.start import RunRequest, checked_plan
+from servebench.drive.start import RunRequest, checked_plan, tiers_of
 from servebench.errors import UsageError
 from servebench.export.forecast_table import print_forecasts
 from servebench.plan.forecast import Forecast, forecast
-from servebench.workload.scenario import load_scenario
 
 
 def dry_run(request: RunRequest) -> int:
     """Print the forecast (of each tier, of a scenario with several) and return 0. Raises UsageError."""
-    scenario = load_scenario(request.scenario)
-    models = scenario.tiers if scenario.tiers and request.model is None else (request.model,)
+    models = tiers_of(request) or (request.model,)
     forecasts = [_of(dataclasses.replace(request, model=model)) for model in models]
     if request.print_json:
         shown = [one.to_json() for one in forecasts]

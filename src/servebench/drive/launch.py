@@ -160,9 +160,9 @@ def become_locust(command: Sequence[str]) -> None:
     os.execv(command[0], list(command))
 
 
-def wait_for_locust(command: Sequence[str]) -> int:
-    """Spawn and wait. Ctrl-C reaches the child by the terminal, SIGTERM is passed on."""
-    process = subprocess.Popen(list(command))
+def wait_for_locust(command: Sequence[str], *, silent: bool = False) -> int:
+    """Spawn and wait. Ctrl-C reaches the child by the terminal, SIGTERM is passed on. silent: no stdout."""
+    process = subprocess.Popen(list(command), stdout=subprocess.DEVNULL if silent else None)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from servebench.catalog.load import load_catalog
 from servebench.drive import launch, targets
 from servebench.drive.options import build_plan, free_run_dir, price_date
 from servebench.drive.settings import RunSettings
@@ -23,12 +24,13 @@ class RunRequest:
     """The flags of `servebench run`, with its defaults. rate_scale and trace_start_s go with a trace.
 
     processes 0: one process does it all; master: expect_workers join from other hosts instead.
-    all_tiers: the mock serves every tier, not only the model's.
+    all_tiers: the mock serves every tier, not only the model's. tiers: of a matrix (drive/matrix.py).
     """
 
     scenario: str
     target: str = "mock"
     model: str | None = None
+    tiers: tuple[str, ...] = ()
     rate_rps: float | None = None
     users: int | None = None
     duration_s: float | None = None
@@ -59,8 +61,9 @@ class RunRequest:
     quiet: bool = False
 
 
-def start(request: RunRequest, *, spawn: bool) -> int:
-    """Run it. spawn: wait for Locust and return its exit code; else become Locust and never return.
+def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
+    """Run it. spawn: wait for Locust and return its exit code (silent: with nothing on stdout); else become
+    Locust and never return.
 
     Raises UsageError or OperationError before anything is written where the input or the target is at fault.
     """
@@ -92,10 +95,27 @@ def start(request: RunRequest, *, spawn: bool) -> int:
         command = launch.locust_command(settings, workers=_workers(request), web_port=web_port)
         if not spawn:
             launch.become_locust(command)
-        return launch.wait_for_locust(command)
+        return launch.wait_for_locust(command, silent=silent)
     finally:
         if mock is not None:
             mock.stop()
+
+
+def tier_ids(text: str) -> tuple[str, ...]:
+    """Of --tiers: ids between commas, or all of the catalog's. Raises UsageError for none."""
+    if text.strip() == "all":
+        return tuple(load_catalog().tiers)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError("--tiers: give model ids between commas, or all")
+    return names
+
+
+def tiers_of(request: RunRequest) -> tuple[str, ...]:
+    """The models of a matrix: --tiers, else the scenario's; () for a run of one model."""
+    if request.tiers:
+        return request.tiers
+    return load_scenario(request.scenario).tiers if request.model is None else ()
 
 
 def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
@@ -166,5 +186,5 @@ def _target(
 ) -> tuple[str, Literal["mock", "xai", "other"]]:
     if mock is not None:
         return mock.url, "mock"
-    url = targets.XAI_URL if request.target == "xai" else targets.normalise_url(request.target)
+    url = targets.resolved(request.target)
     return url, "xai" if targets.is_xai(url) else "other"

@@ -32,6 +32,11 @@ def normalise_url(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
 
 
+def resolved(target: str) -> str:
+    """The URL of xai or of a URL as the user wrote it. Raises UsageError."""
+    return XAI_URL if target == "xai" else normalise_url(target)
+
+
 def is_xai(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -1,0 +1,147 @@
+"""One workload over several tiers: run after run, each in its own directory, then one table and one page.
+
+Every run is a whole `servebench run`; a matrix that was cut goes on where it stopped, with the same --out.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from servebench.catalog.load import load_catalog
+from servebench.drive import targets
+from servebench.drive.options import free_run_dir
+from servebench.drive.start import RunRequest, checked_plan, start
+from servebench.errors import ServebenchError, UsageError
+from servebench.export.matrix_page import FILE, matrix_html
+from servebench.export.matrix_table import matrix_markdown, print_matrix
+from servebench.results.matrix import MATRIX, Matrix, MatrixRun
+from servebench.results.run_directory import SUMMARY, read_run, write_bytes, write_json
+from servebench.results.summary import summarise_run
+from servebench.workload.scenario import load_scenario
+
+# what may differ between the command that began a matrix and the one that goes on with it
+_FREE = frozenset({
+    "model", "out", "print_json", "quiet", "markdown", "junit", "metrics_port", "processes", "tiers"
+})  # fmt: skip
+_INTERRUPTED = 130
+
+
+def run_matrix(request: RunRequest, models: tuple[str, ...]) -> int:
+    """Run them all and give the worst exit code. Raises UsageError or OperationError before the first."""
+    hashes = _checked(request, models)
+    scenario = load_scenario(request.scenario)
+    out = free_run_dir(scenario.name, request.seed) if request.out is None else Path(request.out)
+    settings = _settings(request)
+    done = _earlier(out, settings)
+    matrix = Matrix(scenario.name, request.seed, request.target, models, (), settings)
+    for number, model in enumerate(models, 1):
+        run_dir = out / model
+        code = done.get(model)
+        if code is None:
+            _say(request, f"tier {number} of {len(models)}: {model}")
+            code = _run(request, model, run_dir)
+        else:
+            _say(request, f"tier {number} of {len(models)}: {model} is there already")
+        run = _read(model, run_dir, code, hashes[model])
+        matrix = dataclasses.replace(matrix, runs=(*matrix.runs, run))
+        write_json(out / MATRIX, matrix.to_json())
+        if code == _INTERRUPTED:
+            break
+    write_bytes(out / FILE, matrix_html(matrix).encode())
+    if request.markdown is not None:
+        write_bytes(Path(request.markdown), matrix_markdown(matrix).encode())
+    print_matrix(matrix, as_json=request.print_json)
+    if not request.print_json:
+        print(f"matrix directory: {out}   page: {out / FILE}")
+    return matrix.exit_code
+
+
+def _checked(request: RunRequest, models: tuple[str, ...]) -> dict[str, str]:
+    """Every plan is built and every model asked for; gives the hash of each model's arrivals and lengths."""
+    for flag, value in (("--master", request.master), ("--web", request.web), ("--junit", request.junit)):
+        if value:
+            raise UsageError(f"{flag} is for one model: give --model, or leave it out")
+    hashes: dict[str, str] = {}
+    problems: list[str] = []
+    for model in dict.fromkeys(models):
+        try:
+            plan, _ = checked_plan(dataclasses.replace(request, model=model))
+            # the model's name stands in every body; all else is to be the same
+            hashes[model] = plan.model_copy(update={"model": "any"}).build().schedule_hash
+            if request.target != "mock":
+                targets.check_target(targets.resolved(request.target), model)
+            else:
+                load_catalog().tier(model)
+        except UsageError as error:
+            problems += error.problems
+    if problems:
+        raise UsageError(*dict.fromkeys(problems))
+    return hashes
+
+
+def _settings(request: RunRequest) -> dict[str, Any]:
+    """All that makes two commands the same matrix, as JSON has it."""
+    asked = {k: v for k, v in dataclasses.asdict(request).items() if k not in _FREE}
+    scenario = load_scenario(request.scenario).model_dump_json()
+    asked["scenario_hash"] = hashlib.sha256(scenario.encode()).hexdigest()
+    made: dict[str, Any] = json.loads(json.dumps(asked))
+    return made
+
+
+def _earlier(out: Path, settings: dict[str, Any]) -> dict[str, int]:
+    """Exit codes of the runs that an earlier command has finished there. UsageError for another matrix."""
+    if not out.exists() or not any(out.iterdir()):
+        return {}
+    try:
+        found = json.loads((out / MATRIX).read_text(encoding="utf-8"))
+        same, tiers = found["settings"] == settings, found["tiers"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(f"{out} holds something else than a matrix: give another --out") from None
+    if not same:
+        raise UsageError(f"{out} holds a matrix with other settings: give another --out")
+    return {
+        tier["model"]: int(tier["exit_code"])
+        for tier in tiers
+        if tier["exit_code"] != _INTERRUPTED and (out / tier["run_dir"] / SUMMARY).exists()
+    }
+
+
+def _run(request: RunRequest, model: str, run_dir: Path) -> int:
+    number = 1
+    while run_dir.exists() and any(run_dir.iterdir()):  # what a cut run left is kept, out of the way
+        aside = run_dir.with_name(f"{run_dir.name}.cut-{number}")
+        number += 1
+        if not aside.exists():
+            run_dir.rename(aside)
+    one = dataclasses.replace(
+        request, model=model, tiers=(), out=str(run_dir), print_json=False, markdown=None
+    )
+    try:
+        return start(one, spawn=True, silent=True)
+    except ServebenchError as error:
+        sys.stderr.write(f"servebench: {model}: {error}\n")
+        return error.exit_code
+
+
+def _read(model: str, run_dir: Path, code: int, workload_hash: str) -> MatrixRun:
+    catalog = load_catalog()
+    name, status, kind = model, "", None
+    try:
+        tier = catalog.tier(model)
+        name, status = tier.name, tier.status
+        kind = catalog.price(model).source.kind
+    except UsageError:
+        pass  # a model of one's own: without a price it has no dollars
+    try:
+        summary = summarise_run(read_run(run_dir))
+    except ServebenchError:
+        summary = None
+    return MatrixRun(model, name, status, kind, run_dir.name, code, workload_hash, summary)
+
+
+def _say(request: RunRequest, text: str) -> None:
+    if not request.quiet:
+        sys.stderr.write(f"{text}\n")

@@ -1,0 +1,88 @@
+"""The matrix end to end: runs side by side, one table, one page; and it goes on where it was cut."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servebench.drive.matrix import run_matrix
+from servebench.drive.start import RunRequest, tier_ids, tiers_of
+from servebench.errors import UsageError
+
+QUICK = str(Path(__file__).parent / "quick.yaml")
+TIERS = "grok-4.3,grok-5-max"
+
+
+def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "servebench", "run", *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_matrix_is_one_table_and_one_page_and_goes_on_where_it_was_cut(tmp_path: Path) -> None:
+    command = (QUICK, "--tiers", TIERS, "--duration", "1", "--processes", "0", "--out", "m")
+    done = run(*command, "--markdown", "m.md", cwd=tmp_path)
+    assert done.returncode in (0, 5), done.stderr
+    assert "tier 2 of 2: grok-5-max" in done.stderr
+    for words in ("Grok 4.3", "Grok 5 Max *", "tokens/s a user", "every tier got the same requests"):
+        assert words in done.stdout
+    assert "Grok 5 Max" in (tmp_path / "m.md").read_text()
+    page = (tmp_path / "m" / "matrix.html").read_text()
+    assert '<a href="grok-5-max/report.html">' in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    whole = json.loads((tmp_path / "m" / "matrix.json").read_text())
+    assert whole["complete"]
+    assert whole["same_workload"]
+    assert [tier["model"] for tier in whole["tiers"]] == TIERS.split(",")
+    ids = [_sent(tmp_path / "m" / model) for model in TIERS.split(",")]
+    assert ids[0] == ids[1], "the same requests at the same times"
+    first = (tmp_path / "m" / "grok-4.3" / "summary.json").stat().st_mtime_ns
+
+    # as if it had been cut in the second run
+    (tmp_path / "m" / "grok-5-max" / "summary.json").unlink()
+    done = run(*command, "--json", cwd=tmp_path)
+    assert done.returncode in (0, 5), done.stderr
+    assert "grok-4.3 is there already" in done.stderr
+    assert json.loads(done.stdout)["complete"]
+    assert (tmp_path / "m" / "grok-4.3" / "summary.json").stat().st_mtime_ns == first
+    assert (tmp_path / "m" / "grok-5-max" / "report.html").exists()
+    assert (tmp_path / "m" / "grok-5-max.cut-1" / "requests.jsonl").exists(), "what a cut run left is kept"
+    done = run(*command, "--seed", "9", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "other settings" in done.stderr
+
+
+def _sent(run_dir: Path) -> list[tuple[Any, ...]]:
+    rows = [json.loads(line) for line in (run_dir / "requests.jsonl").read_text().splitlines()]
+    assert {row["model"] for row in rows} == {run_dir.name}
+    return [(row["id"], row["intended_s"], row["prompt_tokens"], row["asked_output_tokens"]) for row in rows]
+
+
+def test_which_tiers_a_matrix_has() -> None:
+    assert len(tiers_of(RunRequest(scenario="tier_matrix"))) == 5
+    assert tiers_of(RunRequest(scenario="tier_matrix", model="grok-4.3")) == ()
+    assert tiers_of(RunRequest(scenario="chat")) == ()
+    assert tier_ids("all")[0] == "grok-4.3"
+    assert tier_ids(" a, b ,a") == ("a", "b")
+    with pytest.raises(UsageError, match="give model ids"):
+        tier_ids(" , ")
+
+
+def test_what_can_not_be_a_matrix_is_told_before_anything_runs(tmp_path: Path) -> None:
+    request = RunRequest(scenario=QUICK, out=str(tmp_path / "m"))
+    with pytest.raises(UsageError, match="unknown tier 'grok-9'") as told:
+        run_matrix(request, ("grok-4.3", "grok-9", "grok-8"))
+    assert len(told.value.problems) == 2
+    assert not (tmp_path / "m").exists()
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "x").touch()
+    with pytest.raises(UsageError, match="something else than a matrix"):
+        run_matrix(request, ("grok-4.3",))
+    with pytest.raises(UsageError, match="--web is for one model"):
+        run_matrix(RunRequest(scenario=QUICK, web=True), ("grok-4.3",))
