@@ -33,6 +33,14 @@ class Served(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ServedTier:
+    """Served as a plain value, for another process."""
+
+    tier: Tier
+    kv_pool_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that may be served: what it asks, what it will get, and what the engine must know of it.
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 
 from mock_server import refusals
+from mock_server.account_api import AccountApi
 from mock_server.catalog_api import CatalogApi, json_response
 from mock_server.chat_api import ChatApi
 from mock_server.choices import MAX_BODY_BYTES
@@ -37,6 +38,7 @@ class Mock:
             [
                 *self._chat.routes(),
                 *ResponsesApi(self._service).routes(),
+                *AccountApi(self._service).routes(),
                 *CatalogApi(self._service).routes(),
                 *DebugApi(self._service).routes(),
                 web.get("/health", self.health),

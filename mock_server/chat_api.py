@@ -32,9 +32,9 @@ class ChatApi:
     async def create(self, request: web.Request) -> web.StreamResponse:
         service = self._service
         key = service.key(request)
-        raw = await service.body(request)
+        body = await service.body(request)
         arrival_s = service.clock.now_s()
-        admitted = await service.admit_chat(raw)
+        admitted = await service.admit_chat(body)
         place = service.place(request, admitted)
         reply = service.reply(admitted, arrival_s)
         if admitted.chat.deferred:
@@ -48,8 +48,8 @@ class ChatApi:
             response = await self._stream(request, reply, place)
             service.ledger.add(key, reply.usage().cost_ticks)
             return response
-        body = await self._finished(key, reply, place)
-        return web.Response(body=body, content_type="application/json", headers=reply.whole_headers())
+        made = await self._finished(key, reply, place)
+        return web.Response(body=made, content_type="application/json", headers=reply.whole_headers())
 
     async def _finished(self, key: str, reply: Reply, place: Place) -> bytes:
         await generate(reply, [WholeSink() for _ in reply.sequences], place)

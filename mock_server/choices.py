@@ -50,8 +50,9 @@ MAX_BODY_BYTES = 64 * 2**20
 MAX_CHOICES = 128
 MAX_STOPS = 4  # OpenAI's limit
 MAX_TOOLS = 350  # the largest of three documented limits (128, 200, 350)
-# bodies past this are parsed, joined and hashed off the event loop
+# bodies past this are parsed, joined and hashed by another process
 OFF_LOOP_BYTES = 256 * 2**10
+TOKENIZED_ON_LOOP_BYTES = 16 * 2**10
 
 # a client that does not read: past this many buffered bytes its tokens are counted, and written when it reads
 UNREAD_BYTES = 256 * 2**10

@@ -28,10 +28,14 @@ _ECHOED: Mapping[str, tuple[type, Any]] = {  # field of the response -> type, wh
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier response of the conversation: its request's body, and the text it answered with."""
+    """An earlier response of the conversation: its request's body as it came, and the text of its answer."""
 
-    raw: bytes
+    chunks: tuple[bytes, ...]
     output: str
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.chunks)) + len(self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def parse_response(raw: bytes, history: Sequence[Turn] = ()) -> ResponseRequest:
     echo["parallel_tool_calls"] = tools.parallel
     earlier: list[str] = []
     for turn in history:
-        earlier += [*_contents(json_object(turn.raw))[0], turn.output]
+        earlier += [*_contents(json_object(b"".join(turn.chunks)))[0], turn.output]
     chat = ChatRequest(
         model=model,
         contents=(echo["instructions"] or "", *earlier, *contents),

@@ -27,7 +27,7 @@ class StoredResponse:
 
     @property
     def size_bytes(self) -> int:
-        return len(self.turn.raw) + len(self.turn.output) + len(self.body)
+        return self.turn.size_bytes + len(self.body)
 
 
 class ResponseStore:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from mock_server import refusals
 from mock_server.admission import AdmittedResponse, HistoryNeededError
+from mock_server.body import Body
 from mock_server.catalog_api import json_response
 from mock_server.generation import WholeSink, generate
 from mock_server.response_request import Turn
@@ -33,9 +34,9 @@ class ResponsesApi:
     async def create(self, request: web.Request) -> web.StreamResponse:
         service = self._service
         key = service.key(request)
-        raw = await service.body(request)
+        body = await service.body(request)
         arrival_s = service.clock.now_s()
-        asked, previous = await self._admit(key, raw)
+        asked, previous = await self._admit(key, body)
         place = service.place(request, asked.admitted)
         reply = service.reply(asked.admitted, arrival_s)
         streamed = asked.admitted.chat.stream
@@ -52,28 +53,28 @@ class ResponsesApi:
             )
         service.ledger.add(key, reply.usage().cost_ticks)
         if asked.request.store and final is not None:
-            self._keep(key, raw, shape, final, previous)
+            self._keep(key, body, shape, final, previous)
         return response
 
-    async def _admit(self, key: str, raw: bytes) -> tuple[AdmittedResponse, StoredResponse | None]:
+    async def _admit(self, key: str, body: Body) -> tuple[AdmittedResponse, StoredResponse | None]:
         """Twice where a response is continued: what it continues is named in the body."""
         try:
-            return await self._service.admit_response(raw, None), None
+            return await self._service.admit_response(body, None), None
         except HistoryNeededError as needed:
             previous = self._store.get(key, needed.previous_id)
             if previous is None:
                 raise refusals.no_response(needed.previous_id) from None
-            return await self._service.admit_response(raw, previous.history()), previous
+            return await self._service.admit_response(body, previous.history()), previous
 
     def _keep(
         self,
         key: str,
-        raw: bytes,
+        body: Body,
         shape: ResponseShape,
         final: dict[str, Any],
         previous: StoredResponse | None,
     ) -> None:
-        turn = Turn(raw, "" if shape.answer.tool_calls else shape.text())
+        turn = Turn(body.chunks, "" if shape.answer.tool_calls else shape.text())
         self._store.put(shape.id, StoredResponse(key, turn, orjson.dumps(final), previous))
 
     async def fetch(self, request: web.Request) -> web.Response:

@@ -3,19 +3,22 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from aiohttp import web
 
 from mock_server import refusals, wire
-from mock_server.admission import Admitted, AdmittedResponse, admit, admit_response
-from mock_server.choices import OFF_LOOP_BYTES
+from mock_server.admission import Admitted, AdmittedResponse, ServedTier, admit, admit_response
+from mock_server.body import Body, read_body
+from mock_server.body_reader import BodyReader
+from mock_server.choices import OFF_LOOP_BYTES, TOKENIZED_ON_LOOP_BYTES
 from mock_server.clock import EngineClock
 from mock_server.fleet import Fleet, Place
 from mock_server.model import Model
 from mock_server.reply import Reply
 from mock_server.response_request import Turn
 from mock_server.telemetry import Ledger
+from mock_server.tokenization import token_list
 from servebench.engine.sequence import Sequence as EngineSequence
 
 
@@ -40,12 +43,11 @@ class Service:
         self._keys = keys
         self._seed = seed
         self._ids = itertools.count()
-        self._loop = loop
-        self._parsers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse")
+        self._reader = BodyReader({name: _plain(model) for name, model in self.models.items()}, seed=seed)
 
     def close(self) -> None:
         self.fleet.close()
-        self._parsers.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
 
     def key(self, request: web.Request) -> str:
         """The API key of a request. Raises RefusalError."""
@@ -57,29 +59,29 @@ class Service:
             raise refusals.wrong_key()
         return key
 
-    async def body(self, request: web.Request) -> bytes:
-        """Raises RefusalError for another type than JSON."""
+    async def body(self, request: web.Request) -> Body:
+        """Raises RefusalError for another type than JSON, and for one past the limit."""
         if request.content_type != "application/json":
             raise refusals.wrong_content_type()
-        return await request.read()
+        return await read_body(request)
 
-    async def admit_chat(self, raw: bytes) -> Admitted:
+    async def admit_chat(self, body: Body) -> Admitted:
         """Raises RefusalError."""
-        if len(raw) > OFF_LOOP_BYTES:
-            return await self._loop.run_in_executor(self._parsers, self._admit_chat, raw)
-        return self._admit_chat(raw)
+        if body.is_long:
+            return await self._reader.admit_chat(body.chunks)
+        return admit(body.whole(), self.models, seed=self._seed)
 
-    def _admit_chat(self, raw: bytes) -> Admitted:
-        return admit(raw, self.models, seed=self._seed)
-
-    async def admit_response(self, raw: bytes, history: Sequence[Turn] | None) -> AdmittedResponse:
+    async def admit_response(self, body: Body, history: Sequence[Turn] | None) -> AdmittedResponse:
         """Raises RefusalError, HistoryNeededError."""
-        if len(raw) > OFF_LOOP_BYTES:
-            return await self._loop.run_in_executor(self._parsers, self._admit_response, raw, history)
-        return self._admit_response(raw, history)
+        if body.is_long or sum(turn.size_bytes for turn in history or ()) > OFF_LOOP_BYTES:
+            return await self._reader.admit_response(body.chunks, history)
+        return admit_response(body.whole(), history, self.models, seed=self._seed)
 
-    def _admit_response(self, raw: bytes, history: Sequence[Turn] | None) -> AdmittedResponse:
-        return admit_response(raw, history, self.models, seed=self._seed)
+    async def tokens(self, body: Body) -> bytes:
+        """Raises RefusalError."""
+        if body.size_bytes > TOKENIZED_ON_LOOP_BYTES:
+            return await self._reader.tokens(body.chunks)
+        return token_list(body.whole(), self.models)
 
     def place(self, request: web.Request, admitted: Admitted) -> Place:
         """The replica that will serve it."""
@@ -111,3 +113,8 @@ class Service:
         if model is None:
             raise refusals.unknown_model(name)
         return model
+
+
+def _plain(model: Model) -> ServedTier:
+    """What another process must know of a model: not its sources, nor its replicas."""
+    return ServedTier(replace(model.tier, sources={}), model.kv_pool_tokens)
