@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from mock_server import refusals
+from mock_server import refusals, wire
 from mock_server.account_api import AccountApi
 from mock_server.catalog_api import CatalogApi, json_response
 from mock_server.chat_api import ChatApi
@@ -16,6 +16,7 @@ from mock_server.metrics import CONTENT_TYPE, MetricsPage
 from mock_server.model import Model
 from mock_server.refusals import RefusalError
 from mock_server.responses_api import ResponsesApi
+from mock_server.sending import WrittenResponse
 from mock_server.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,7 +34,7 @@ class Mock:
         self._metrics = MetricsPage(self._service.fleet.telemetry, self._service.ledger, time_scale)
 
     def build_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_refuse])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_dress, _refuse])
         app.add_routes(
             [
                 *self._chat.routes(),
@@ -59,6 +60,15 @@ class Mock:
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+@web.middleware
+async def _dress(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The headers that every answer has."""
+    response = await handler(request)
+    if not isinstance(response, WrittenResponse):
+        wire.dress(response.headers)
+    return response
 
 
 @web.middleware

@@ -35,6 +35,7 @@ class ChatApi:
         body = await service.body(request)
         arrival_s = service.clock.now_s()
         admitted = await service.admit_chat(body)
+        service.screen(key, admitted, safety_fee_ticks=0)
         place = service.place(request, admitted)
         reply = service.reply(admitted, arrival_s)
         if admitted.chat.deferred:

@@ -46,6 +46,13 @@ MAX_STORED_BYTES = 64 * 2**20
 DEFERRED_KEPT_S = 24 * 3600.0
 MAX_DEFERRED = 10_000
 
+# API keys whose requests are refused as xAI would, so that a client's handling of it can be tried
+KEY_WITHOUT_CREDITS = "xai-mock-no-credits"  # 403
+KEY_AT_ITS_LIMIT = "xai-mock-rate-limited"  # 429
+KEY_AT_CAPACITY = "xai-mock-at-capacity"  # 429
+KEY_UNSAFE = "xai-mock-unsafe"  # 403, and $0.05 on /v1/responses
+SAFETY_FEE_TICKS = 500_000_000
+
 MAX_BODY_BYTES = 64 * 2**20
 MAX_CHOICES = 128
 MAX_STOPS = 4  # OpenAI's limit

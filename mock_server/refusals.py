@@ -69,6 +69,37 @@ def as_response_refusal(refusal: RefusalError) -> RefusalError:
     return RefusalError(422, orjson.dumps({"error": refusal.body.decode()}))
 
 
+def out_of_credits() -> RefusalError:
+    """As since September 2026; until February 2026 it was a 429."""
+    return flat(
+        403,
+        "permission-denied",
+        f"Your team {TEAM_ID} has either used all available credits or reached its monthly spending limit. "
+        "To continue making API requests, please purchase more credits or raise your spending limit.",
+    )
+
+
+def rate_limited(model: str, *, axis: str, actual: int, limit: int) -> RefusalError:
+    """axis: "Requests per Second", "Requests per Minute" or "Tokens per Minute"."""
+    return flat(
+        429,
+        "resource-exhausted",
+        f"Too many requests for team {TEAM_ID} and model {model}. Your team's rate limit is — "
+        f"{axis} (actual/limit): {actual}/{limit}.",
+    )
+
+
+def unsafe_content() -> RefusalError:
+    """The check before generation; reported without a code."""
+    error = "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_CYBER"
+    return RefusalError(403, orjson.dumps({"error": error}))
+
+
+def at_capacity() -> RefusalError:
+    error = "The service is temporarily at capacity. Please retry your request shortly."
+    return flat(429, "resource-exhausted", error)
+
+
 def no_deferred(request_id: str) -> RefusalError:
     return flat(404, "not-found", f"No deferred completion {request_id}: unknown, fetched before or expired.")
 

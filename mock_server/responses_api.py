@@ -10,6 +10,7 @@ from mock_server import refusals
 from mock_server.admission import AdmittedResponse, HistoryNeededError
 from mock_server.body import Body
 from mock_server.catalog_api import json_response
+from mock_server.choices import SAFETY_FEE_TICKS
 from mock_server.generation import WholeSink, generate
 from mock_server.response_request import Turn
 from mock_server.response_shape import ResponseShape
@@ -37,6 +38,7 @@ class ResponsesApi:
         body = await service.body(request)
         arrival_s = service.clock.now_s()
         asked, previous = await self._admit(key, body)
+        service.screen(key, asked.admitted, safety_fee_ticks=SAFETY_FEE_TICKS)
         place = service.place(request, asked.admitted)
         reply = service.reply(asked.admitted, arrival_s)
         streamed = asked.admitted.chat.stream

@@ -11,7 +11,14 @@ from mock_server import refusals, wire
 from mock_server.admission import Admitted, AdmittedResponse, ServedTier, admit, admit_response
 from mock_server.body import Body, read_body
 from mock_server.body_reader import BodyReader
-from mock_server.choices import OFF_LOOP_BYTES, TOKENIZED_ON_LOOP_BYTES
+from mock_server.choices import (
+    KEY_AT_CAPACITY,
+    KEY_AT_ITS_LIMIT,
+    KEY_UNSAFE,
+    KEY_WITHOUT_CREDITS,
+    OFF_LOOP_BYTES,
+    TOKENIZED_ON_LOOP_BYTES,
+)
 from mock_server.clock import EngineClock
 from mock_server.fleet import Fleet, Place
 from mock_server.model import Model
@@ -82,6 +89,19 @@ class Service:
         if body.size_bytes > TOKENIZED_ON_LOOP_BYTES:
             return await self._reader.tokens(body.chunks)
         return token_list(body.whole(), self.models)
+
+    def screen(self, key: str, admitted: Admitted, *, safety_fee_ticks: int) -> None:
+        """The refusals that some keys stand for, whatever they ask. Raises RefusalError."""
+        if key == KEY_WITHOUT_CREDITS:
+            raise refusals.out_of_credits()
+        if key == KEY_AT_ITS_LIMIT:
+            raise refusals.rate_limited(admitted.tier_id, axis="Requests per Second", actual=2, limit=2)
+        if key == KEY_AT_CAPACITY:
+            raise refusals.at_capacity()
+        if key == KEY_UNSAFE:
+            if safety_fee_ticks:
+                self.ledger.add(key, safety_fee_ticks)
+            raise refusals.unsafe_content()
 
     def place(self, request: web.Request, admitted: Admitted) -> Place:
         """The replica that will serve it."""

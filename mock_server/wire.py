@@ -1,6 +1,7 @@
 """The shapes of answers on the wire: headers, usage, whole completions and the parts of SSE events."""
 
 import uuid
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,16 @@ _LIMITS = {
     "x-ratelimit-limit-tokens": str(RATE_LIMIT_TOKENS),
     "x-ratelimit-remaining-tokens": str(RATE_LIMIT_TOKENS),
 }
+# as recorded, but for the server's name and what Cloudflare adds
+_COMMON = {
+    "server": SERVER,
+    "strict-transport-security": "max-age=31536000",
+    "x-data-retention": "general",
+    "x-zero-data-retention": "false",
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "*",
+}
+_COMMON_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in _COMMON.items())
 _LIMITS_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in _LIMITS.items())
 
 
@@ -67,10 +78,22 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def traceparent(request_id: str) -> str:
+    """W3C's, with the request id as the trace id: the two name the same thing in two places."""
+    digits = request_id.replace("-", "")
+    return f"00-{digits}-{digits[16:]}-01"
+
+
+def dress(headers: MutableMapping[str, str]) -> None:
+    """Adds what every answer has, and a request id where the answer has none of its own."""
+    request_id = headers.setdefault("x-request-id", new_id())
+    headers["traceparent"] = traceparent(request_id)
+    headers.update(_COMMON)
+
+
 def answer_headers(request_id: str, *, ttft_s: float, mean_itl_s: float, e2e_s: float) -> dict[str, str]:
     """Headers of a whole answer, x-metrics of the server's own timing among them."""
     return {
-        "server": SERVER,
         "x-request-id": request_id,
         **_LIMITS,
         "x-metrics-ttft-ms": f"{ttft_s * 1e3:.1f}",
@@ -84,7 +107,8 @@ def stream_head(request_id: str, *, ttft_s: float, chunked: bool) -> bytes:
     transfer = "transfer-encoding: chunked\r\n" if chunked else "connection: close\r\n"
     return (
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
-        f"server: {SERVER}\r\n{transfer}x-request-id: {request_id}\r\n{_LIMITS_BLOCK}"
+        f"{_COMMON_BLOCK}{transfer}x-request-id: {request_id}\r\n"
+        f"traceparent: {traceparent(request_id)}\r\n{_LIMITS_BLOCK}"
         f"x-metrics-ttft-ms: {ttft_s * 1e3:.1f}\r\n\r\n"
     ).encode()
 

@@ -93,7 +93,7 @@ def test_requests_wait_their_turn_and_a_reader_that_dies_is_replaced() -> None:
 
 
 def test_a_million_tokens_are_counted_prefilled_in_computed_time_and_cached() -> None:
-    scale = 200.0
+    scale = 25.0
     body = chat_body(MILLION[4 * 8 :], max_completion_tokens=4, reasoning_effort="none")
     with mock_process("--tier", "grok-4.3", "--time-scale", str(scale)) as (url, process):
         seen = []
@@ -107,7 +107,7 @@ def test_a_million_tokens_are_counted_prefilled_in_computed_time_and_cached() ->
         assert second["prompt_tokens_details"]["cached_tokens"] == 999_992 // 64 * 64
         assert first["cost_in_usd_ticks"] == 999_992 * 25_000 + 4 * 50_000  # at the long-context rates
         assert first_ttft_s > 30  # engine seconds, as computed for this tier
-        assert second_ttft_s < first_ttft_s / 5
+        assert second_ttft_s < first_ttft_s / 2  # reading the body counts, at the scale
         # past the window
         status, _, answer = ask(url, "/v1/chat/completions", chat_body("four" * 1_000_000))
         assert status == 400

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.mock_server.metrics_page import total
 from tests.mock_server.raw_http import ask, chat_body
 from tests.mock_server.server_process import running_mock
 
@@ -124,3 +125,32 @@ def test_a_wrong_key_is_400_where_keys_are_named() -> None:
             assert status == code
         assert flat(body)["code"] == "invalid-argument"
         assert flat(body)["error"].startswith("Incorrect API key provided.")
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "kind", "text"),
+    [
+        (
+            "xai-mock-no-credits",
+            403,
+            "permission-denied",
+            "used all available credits or reached its",
+        ),
+        ("xai-mock-rate-limited", 429, "resource-exhausted", "Requests per Second (actual/limit): 2/2."),
+        ("xai-mock-at-capacity", 429, "resource-exhausted", "temporarily at capacity"),
+        ("xai-mock-unsafe", 403, None, "Failed check: SAFETY_CHECK_TYPE_CYBER"),
+    ],
+)
+def test_some_keys_stand_for_a_refusal(
+    fast_url: str, key: str, code: int, kind: str | None, text: str
+) -> None:
+    headers = {"Authorization": f"Bearer {key}"}
+    before = total(fast_url, "mock_billed_ticks_total")
+    for path, body in ((CHAT, chat_body()), ("/v1/responses", {"model": "grok-4.3", "input": "x"})):
+        status, _, answer = ask(fast_url, path, body, headers=headers)
+        refusal = json.loads(answer)
+        assert (status, refusal.get("code")) == (code, kind)
+        assert text in refusal["error"]
+        assert ask(fast_url, "/v1/models", method="GET", headers=headers)[0] == 200
+    fee = 500_000_000 if kind is None else 0  # $0.05, of responses alone
+    assert total(fast_url, "mock_billed_ticks_total") - before == fee

@@ -1,6 +1,7 @@
 """Shapes, key by key, against recorded xAI answers."""
 
 import json
+import uuid
 from typing import Any
 
 from tests.data_dir import find_data
@@ -131,6 +132,42 @@ def test_headers(mock_url: str) -> None:
     assert headers["content-type"] == "text/event-stream"
     assert float(headers["x-metrics-ttft-ms"]) > 100  # the tier's host floor
     assert "x-metrics-e2e-ms" not in headers
+
+
+def test_every_answer_has_its_request_id_and_the_common_headers(mock_url: str) -> None:
+    chat = "/v1/chat/completions"
+    quick: dict[str, Any] = {"max_completion_tokens": 1, "reasoning_effort": "none"}
+    response = {"model": "grok-4.3", "input": "x", "max_output_tokens": 1, "reasoning": {"effort": "none"}}
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", chat, chat_body(**quick)),
+        ("POST", chat, chat_body(stream=True, **quick)),
+        ("POST", chat, b"{"),
+        ("POST", "/v1/responses", response),
+        ("POST", "/v1/responses", {**response, "stream": True}),
+        ("POST", "/v1/tokenize-text", {"model": "grok-4.3", "text": "x"}),
+        ("GET", "/v1/models", None),
+        ("GET", "/v1/nothing", None),
+        ("DELETE", chat, None),
+    ]
+    ids = set()
+    for method, path, body in asked:
+        _, headers, answer = ask(mock_url, path, body, method=method)
+        request_id = headers["x-request-id"]
+        assert str(uuid.UUID(request_id)) == request_id
+        ids.add(request_id)
+        version, trace, span, flags = headers["traceparent"].split("-")
+        assert (version, len(trace), len(span), flags) == ("00", 32, 16, "01")
+        assert headers["x-data-retention"] == "general"
+        assert headers["x-zero-data-retention"] == "false"
+        assert headers["access-control-allow-origin"] == headers["access-control-expose-headers"] == "*"
+        assert headers["strict-transport-security"] == "max-age=31536000"
+        if answer.startswith(b'{"id"'):
+            assert json.loads(answer)["id"] == request_id
+        limited = method == "POST" and path != "/v1/tokenize-text" and body != b"{"
+        assert ("x-ratelimit-limit-requests" in headers) == limited
+        if answer.startswith(b"event: "):
+            assert f'"id":"{request_id}"'.encode() in answer
+    assert len(ids) == len(asked)
 
 
 def test_usage_comes_only_where_asked_for(fast_url: str) -> None:
