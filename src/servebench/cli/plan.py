@@ -50,6 +50,18 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
     show_default=True,
     help="Burstiness: coefficient of variation of the gaps between requests (1: Poisson).",
 )
+@click.option(
+    "--router",
+    type=click.Choice(("least-loaded", "round-robin", "prefix-aware")),
+    default="least-loaded",
+    show_default=True,
+    help="How requests are spread over the replicas.",
+)
+@click.option(
+    "--disaggregate",
+    metavar="P:D",
+    help="Plan groups of P replicas that prefill and D that decode, KV sent between them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as JSON here.")
 def command(
@@ -61,6 +73,8 @@ def command(
     max_gpus: int | None,
     seed: int,
     arrival_cv: float,
+    router: str,
+    disaggregate: str | None,
     as_json: bool,
     out: Path | None,
 ) -> None:
@@ -72,6 +86,7 @@ def command(
     """
     from servebench.catalog.load import load_catalog
     from servebench.catalog.profile import with_profiles
+    from servebench.engine.disaggregation import parse_split
     from servebench.engine.step_time import StepTimeModel
     from servebench.plan.capacity import Planner
     from servebench.plan.fleet_plan import plan_fleet
@@ -96,7 +111,16 @@ def command(
         origin = "those of the scenario" if loaded.slo else f"the preset {DEFAULT_SLO}"
         click.echo(f"no --slo given: {origin} ({', '.join(slo.text for slo in slos)})", err=True)
     show, end = _progress_line()
-    planner = Planner(loaded, tier=tier, gpu=gpu, slos=slos, seed=seed, on_progress=show)
+    planner = Planner(
+        loaded,
+        tier=tier,
+        gpu=gpu,
+        slos=slos,
+        seed=seed,
+        router=router,
+        split=None if disaggregate is None else parse_split(disaggregate),
+        on_progress=show,
+    )
     plan = plan_fleet(planner, rate_rps, arrival_cv=arrival_cv, max_gpus=max_gpus)
     end()
     _deliver(plan, as_json=as_json, out=out)
@@ -155,8 +179,10 @@ def _rows(plan: "FleetPlan") -> Iterator[tuple[str, str]]:
     from servebench.plan.capacity import LOAD_SHARE, latency_summary
     from servebench.plan.fleet_plan import count_of
 
-    planner, per_replica = plan.planner, plan.planner.tier.serving.gpus
+    planner, per_replica = plan.planner, plan.planner.gpus_per_replica
     yield "SLO", "\n".join(slo.text for slo in planner.slos)
+    if planner.split is not None:
+        yield "a replica", f"{planner.split.prefill} that prefill and {planner.split.decode} that decode"
     if plan.replicas:
         yield "replicas", f"{plan.replicas} x {per_replica} {planner.gpu.name} = {plan.gpus} GPUs"
         yield "headroom", f"passes at {plan.rate_rps / LOAD_SHARE:.4g} requests/s, a quarter over the rate"

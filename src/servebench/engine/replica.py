@@ -85,6 +85,10 @@ class Replica:
     def prefix_hit_tokens(self) -> int:
         return self._scheduler.prefix_hit_tokens
 
+    def prefix_match_tokens(self, sequence: Sequence) -> int:
+        """Leading tokens of its prompt that are in the cache now."""
+        return self.cache.matching_blocks(sequence, sequence.prompt_tokens) * self.cache.block_tokens
+
     def submit(self, sequence: Sequence, *, now_s: float | None = None) -> None:
         """Queues a sequence, first ready, first served; ready no earlier than now_s (None: its arrival).
 

@@ -20,9 +20,9 @@ class WaitingQueue:
         return self._queue[0] if self._queue else None
 
     def push(self, sequence: Sequence) -> None:
-        """Behind all that are ready no later. Raises QueueFullError."""
+        """Behind all that are ready no later. Raises QueueFullError, but to none that comes prefilled."""
         queue = self._queue
-        if self._limit is not None and len(queue) >= self._limit:
+        if self._limit is not None and len(queue) >= self._limit and not sequence.prefilled:
             raise QueueFullError(f"sequence {sequence.id}: {len(queue)} are waiting, the most there may be")
         place = len(queue)
         while place and queue[place - 1].ready_s > sequence.ready_s:  # rare: one that took long to come in

@@ -16,6 +16,7 @@ import numpy as np
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import Tier
+from servebench.engine.disaggregation import Split
 from servebench.engine.step_time import StepTimeModel
 from servebench.plan.objectives import (
     WARMUP_SHARE,
@@ -74,7 +75,10 @@ class ReplicaCapacity:
 
 class Planner:
     """Simulates one scenario on one tier for a set of objectives. Every answer is the same for the same
-    seed."""
+    seed.
+
+    split: what is planned by number is then a group of replicas, some that prefill and some that decode.
+    """
 
     def __init__(
         self,
@@ -85,14 +89,20 @@ class Planner:
         slos: Sequence[Slo],
         seed: int = 0,
         router: str = "least-loaded",
+        split: Split | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
-        self.tier, self.gpu, self.seed, self.router = tier, gpu, seed, router
+        self.tier, self.gpu, self.seed, self.router, self.split = tier, gpu, seed, router, split
         self.slos = judged(slos)
         self.scenario = scenario
         self._on_progress = on_progress or (lambda text: None)
         self._demands: dict[int, Demand] = {}
         self._samples = samples_needed(self.slos)
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """Of a replica, or of a whole group."""
+        return self.tier.serving.gpus * (1 if self.split is None else self.split.replicas)
 
     def demand(self, seed: int | None = None) -> Demand:
         seed = self.seed if seed is None else seed
@@ -121,7 +131,13 @@ class Planner:
         traffic = demand.traffic(count, rate_rps=rate_rps, cv=cv)
         self._on_progress(f"simulating {replicas} x {self.tier.id} at {rate_rps:.3g} requests/s")
         result = simulate(
-            traffic, tier=self.tier, gpu=self.gpu, replicas=replicas, router=self.router, seed=seed
+            traffic,
+            tier=self.tier,
+            gpu=self.gpu,
+            replicas=replicas,
+            split=self.split,
+            router=self.router,
+            seed=seed,
         )
         checks = tuple(
             check(

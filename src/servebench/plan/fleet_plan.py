@@ -47,7 +47,7 @@ class FleetPlan:
 
     @property
     def gpus(self) -> int:
-        return self.replicas * self.planner.tier.serving.gpus
+        return self.replicas * self.planner.gpus_per_replica
 
     @property
     def usd_per_h(self) -> Mapping[str, Decimal]:
@@ -86,7 +86,11 @@ class FleetPlan:
             "replicas": self.replicas or None,
             "gpu": planner.gpu.id,
             "gpus": self.gpus or None,
-            "gpus_per_replica": tier.serving.gpus,
+            "gpus_per_replica": planner.gpus_per_replica,
+            "router": planner.router,
+            "disaggregate": None
+            if planner.split is None
+            else {"prefill": planner.split.prefill, "decode": planner.split.decode},
             "replica_capacity_rps": self.capacity.rps,
             "load_share": LOAD_SHARE,
             "usd_per_h": self._money(1),
@@ -154,7 +158,7 @@ def _hopeless(planner: Planner, alone: Probe) -> tuple[Verdict, str]:
 def _decided(
     planner: Planner, fleet: Probe, replicas: int, rate_rps: float, max_gpus: int | None
 ) -> tuple[Verdict, str]:
-    per_replica = planner.tier.serving.gpus
+    per_replica = planner.gpus_per_replica
     gpus = replicas * per_replica
     if max_gpus is not None and gpus > max_gpus:
         held = max_gpus // per_replica

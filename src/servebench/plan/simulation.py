@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import Tier
+from servebench.engine.disaggregation import Handover, Split
 from servebench.engine.replica import Replica, Step
-from servebench.engine.router import ROUTERS
-from servebench.engine.sequence import Sequence, SequenceDoesNotFitError
+from servebench.engine.router import ROUTERS, least_loaded
+from servebench.engine.sequence import QueueFullError, Sequence, SequenceDoesNotFitError
 from servebench.plan.traffic import Traffic
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,8 @@ _PROGRESS_EVERY = 2_000  # arrivals
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """Row k is request k of the traffic. A request that no replica could ever hold is at +inf.
+    """Row k is request k of the traffic. A request that was refused is at +inf: no replica could ever hold
+    it, or as many waited as may.
 
     tpot_s is NaN where one token came. wait_s: from when the host has it ready to admission into the batch.
     gpu_busy_share: of all replicas' time from 0 to end_s. peak_kv_usage: of the fullest replica.
@@ -51,21 +53,29 @@ def simulate(
     tier: Tier,
     gpu: Gpu,
     replicas: int,
+    split: Split | None = None,
     router: str = "least-loaded",
     seed: int = 0,
     on_progress: Callable[[float], None] | None = None,
 ) -> SimulationResult:
-    """Runs all requests to their end. on_progress gets the share of arrivals done, now and then."""
+    """Runs all requests to their end. on_progress gets the share of arrivals done, now and then.
+
+    split: each of `replicas` is a group of so many replicas that prefill and so many that decode.
+    """
     if replicas < 1:
         raise ValueError(f"a fleet needs a replica, not {replicas}")
-    fleet = _Fleet([Replica(tier, gpu, seed=seed * 1_000_003 + i) for i in range(replicas)], router)
+    whole = None if split is None else split.times(replicas)
+    count, prefill = (replicas, replicas) if whole is None else (whole.replicas, whole.prefill)
+    handover = None if whole is None else Handover(tier, gpu, prefill=prefill)
+    made = [Replica(tier, gpu, seed=seed * 1_000_003 + i) for i in range(count)]
+    fleet = _Fleet(made, router, prefill, handover)
     sequences = _sequences(traffic)
     refused = 0
     for i, sequence in enumerate(sequences):
         fleet.run_until(sequence.arrival_s)
         try:
             fleet.submit(sequence)
-        except SequenceDoesNotFitError:
+        except (SequenceDoesNotFitError, QueueFullError):
             refused += 1
         if on_progress is not None and i % _PROGRESS_EVERY == 0:
             on_progress(i / len(sequences))
@@ -74,39 +84,69 @@ def simulate(
 
 
 class _Fleet:
-    def __init__(self, replicas: list[Replica], router: str) -> None:
+    """Replicas under one heap. With a handover the first `prefill` of them prefill and the rest decode."""
+
+    def __init__(self, replicas: list[Replica], router: str, prefill: int, handover: Handover | None) -> None:
         self.replicas = replicas
-        self._choose = ROUTERS[router]()
+        self._entry, self._decoders = replicas[:prefill], replicas[prefill:]
+        self._handover = handover
+        self._choose, self._choose_decoder = ROUTERS[router](), least_loaded()
         self._events: list[tuple[float, int, int]] = []
         self._ties = 0
         self._steps: list[Step | None] = [None] * len(replicas)
-        self._pending = [False] * len(replicas)  # has an event in the heap
+        self._due_s: list[float | None] = [None] * len(replicas)  # of its event that holds; others are stale
         self.now_s = 0.0
         self.peak_kv_usage = 0.0
 
     def submit(self, sequence: Sequence) -> None:
-        index = self._choose(self.replicas)
-        self.replicas[index].submit(sequence)
-        if not self._pending[index]:
-            self._begin(index, sequence.arrival_s)
+        if self._handover is not None:
+            self._decoders[0].require_fit(sequence)
+            sequence = self._handover.begin(sequence)
+        index = self._choose(self._entry, sequence)
+        try:
+            self._enter(index, sequence, sequence.arrival_s)
+        except (SequenceDoesNotFitError, QueueFullError):
+            if self._handover is not None:
+                self._handover.cancel(sequence.id)
+            raise
 
     def run_until(self, limit_s: float) -> None:
         """All events before limit_s."""
-        events = self._events
+        events, due_s = self._events, self._due_s
         while events and events[0][0] < limit_s:
             now_s, _, index = heappop(events)
-            self._pending[index] = False
+            if due_s[index] != now_s:
+                continue
+            due_s[index] = None
             step = self._steps[index]
             if step is not None:
-                self._steps[index] = None
-                replica = self.replicas[index]
-                usage = replica.kv_usage
-                if usage > self.peak_kv_usage:
-                    self.peak_kv_usage = usage
-                replica.finish_step(step, emit=False)
-            now_s = self.replicas[index].coast(now_s, limit_s)
+                self._finish(index, step)
+            # a decode replica may get a sequence at the end of any other's step: no jump past the next event
+            until_s = min(limit_s, events[0][0]) if self._handover is not None and events else limit_s
+            now_s = self.replicas[index].coast(now_s, until_s)
             self._begin(index, now_s)
             self.now_s = max(self.now_s, now_s)
+
+    def _finish(self, index: int, step: Step) -> None:
+        self._steps[index] = None
+        replica = self.replicas[index]
+        usage = replica.kv_usage
+        if usage > self.peak_kv_usage:
+            self.peak_kv_usage = usage
+        prefills = self._handover is not None and index < len(self._entry)
+        emissions = replica.finish_step(step, emit=prefills)
+        if self._handover is None or not prefills:
+            return
+        for emission in emissions:
+            sequence = self._handover.end(emission.sequence, index, step.end_s)
+            if sequence is not None:
+                decoder = len(self._entry) + self._choose_decoder(self._decoders, sequence)
+                self._enter(decoder, sequence, step.end_s)
+
+    def _enter(self, index: int, sequence: Sequence, now_s: float) -> None:
+        self.replicas[index].submit(sequence, now_s=now_s)
+        if self._steps[index] is None:
+            self._begin(index, now_s)
 
     def _begin(self, index: int, now_s: float) -> None:
         replica = self.replicas[index]
@@ -119,7 +159,7 @@ class _Fleet:
                 raise RuntimeError("a replica with work did not start a step")
             at_s = step.end_s
         self._ties += 1
-        self._pending[index] = True
+        self._due_s[index] = at_s
         heappush(self._events, (at_s, self._ties, index))
 
 
@@ -151,7 +191,7 @@ def _result(traffic: Traffic, sequences: list[Sequence], fleet: _Fleet, refused:
         tpot_s=tpot,
         e2e_s=last - traffic.arrival_s,
         cached_tokens=np.array([s.cached_tokens for s in sequences], dtype=np.int64),
-        wait_s=admitted - np.array([s.ready_s for s in sequences]),
+        wait_s=admitted - traffic.arrival_s - replicas[0].tier.serving.ttft_floor_s,
         refused=refused,
         end_s=end_s,
         gpu_busy_share=sum(r.busy_s for r in replicas) / (len(replicas) * end_s) if end_s else 0.0,
