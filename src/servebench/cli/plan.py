@@ -182,7 +182,7 @@ def _rows(plan: "FleetPlan") -> Iterator[tuple[str, str]]:
     planner, per_replica = plan.planner, plan.planner.gpus_per_replica
     yield "SLO", "\n".join(slo.text for slo in planner.slos)
     if planner.split is not None:
-        yield "a replica", f"{planner.split.prefill} that prefill and {planner.split.decode} that decode"
+        yield "a replica", f"a group: {planner.split.prefill} for prefill, {planner.split.decode} for decode"
     if plan.replicas:
         yield "replicas", f"{plan.replicas} x {per_replica} {planner.gpu.name} = {plan.gpus} GPUs"
         yield "headroom", f"passes at {plan.rate_rps / LOAD_SHARE:.4g} requests/s, a quarter over the rate"
