@@ -14,8 +14,8 @@ import uvloop
 from aiohttp import web
 
 EVENT = (
-    b'data: {"id":"01234567-0123-0123-0123-0123456789ab","object":"chat.completion.chunk","created":1764000000,'
-    b'"model":"grok-4.3","choices":[{"index":0,"delta":{"content":" there"}}],'
+    b'data: {"id":"01234567-0123-0123-0123-0123456789ab","object":"chat.completion.chunk",'
+    b'"created":1764000000,"model":"grok-4.3","choices":[{"index":0,"delta":{"content":" there"}}],'
     b'"system_fingerprint":"fp_0123456789abcdef","service_tier":"default"}\n\n'
 )
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
