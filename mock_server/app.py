@@ -7,16 +7,19 @@ from aiohttp import web
 
 from mock_server import refusals, wire
 from mock_server.account_api import AccountApi
+from mock_server.admin import Admin
 from mock_server.catalog_api import CatalogApi, json_response
 from mock_server.chat_api import ChatApi
 from mock_server.choices import MAX_BODY_BYTES
 from mock_server.clock import EngineClock
+from mock_server.connection import WrittenResponse
 from mock_server.debug_api import DebugApi
+from mock_server.fault_rules import MockConfig
+from mock_server.gate import SharedTables
 from mock_server.metrics import CONTENT_TYPE, MetricsPage
-from mock_server.model import Model
+from mock_server.model import Model, replica_counts
 from mock_server.refusals import RefusalError
 from mock_server.responses_api import ResponsesApi
-from mock_server.sending import WrittenResponse
 from mock_server.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,12 +29,29 @@ class Mock:
     """The server's state. keys empty: any key is taken."""
 
     def __init__(
-        self, models: Sequence[Model], *, keys: frozenset[str], seed: int, time_scale: float = 1.0
+        self,
+        models: Sequence[Model],
+        *,
+        keys: frozenset[str],
+        seed: int,
+        time_scale: float = 1.0,
+        config: MockConfig | None = None,
+        shared: SharedTables | None = None,
     ) -> None:
-        clock = EngineClock(time_scale)
-        self._service = Service(models, asyncio.get_running_loop(), clock, keys=keys, seed=seed)
-        self._chat = ChatApi(self._service)
-        self._metrics = MetricsPage(self._service.fleet.telemetry, self._service.ledger, time_scale)
+        self._service = service = Service(
+            models,
+            asyncio.get_running_loop(),
+            EngineClock(time_scale),
+            keys=keys,
+            seed=seed,
+            config=config or MockConfig(),
+            shared=shared or SharedTables(),
+        )
+        self._chat = ChatApi(service)
+        self._metrics = MetricsPage(
+            service.fleet.telemetry, service.ledger, service.clock, service.gate.injected
+        )
+        self._admin = Admin(service.gate, replica_counts(service.listed.values()), service.crashes.plan)
 
     def build_app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_dress, _refuse])
@@ -42,6 +62,7 @@ class Mock:
                 *AccountApi(self._service).routes(),
                 *CatalogApi(self._service).routes(),
                 *DebugApi(self._service).routes(),
+                *self._admin.routes(),
                 web.get("/health", self.health),
                 web.get("/metrics", self.metrics),
             ]
@@ -84,6 +105,4 @@ async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = refusals.wrong_method(request.method, request.path)
     except web.HTTPNotFound:
         refusal = refusals.no_route(request.path)
-    return web.Response(
-        status=refusal.status, body=refusal.body, headers={"Content-Type": refusal.content_type}
-    )
+    return web.Response(status=refusal.status, body=refusal.body, headers=refusal.headers())

@@ -6,11 +6,9 @@ import orjson
 from aiohttp import web
 
 from mock_server import refusals
+from mock_server.call import Call, journaled
 from mock_server.deferred import DeferredStore
-from mock_server.fleet import Place
-from mock_server.generation import WholeSink, generate
-from mock_server.reply import Reply
-from mock_server.sending import connection_of, send_stream
+from mock_server.generation import WholeSink
 from mock_server.service import Service
 from mock_server.stream import Shared, StreamSink
 
@@ -30,41 +28,40 @@ class ChatApi:
         self._deferred.close()
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        service = self._service
-        key = service.key(request)
-        body = await service.body(request)
-        arrival_s = service.clock.now_s()
-        admitted = await service.admit_chat(body)
-        service.screen(key, admitted, safety_fee_ticks=0)
-        place = service.place(request, admitted)
-        reply = service.reply(admitted, arrival_s)
-        if admitted.chat.deferred:
-            self._deferred.start(key, reply.envelope.id, self._finished(key, reply, place))
+        return await journaled(self._service, request, self._create)
+
+    async def _create(self, call: Call) -> web.StreamResponse:
+        body = await call.read()
+        reply = call.enter(await self._service.admit_chat(body))
+        if reply.admitted.chat.deferred:
+            self._deferred.start(call.key, reply.envelope.id, self._deferred_body(call))
+            call.defer()
             return web.Response(
                 body=orjson.dumps({"request_id": reply.envelope.id}),
                 content_type="application/json",
                 headers={"x-request-id": reply.envelope.id},
             )
-        if admitted.chat.stream:
-            response = await self._stream(request, reply, place)
-            service.ledger.add(key, reply.usage().cost_ticks)
-            return response
-        made = await self._finished(key, reply, place)
-        return web.Response(body=made, content_type="application/json", headers=reply.whole_headers())
+        if reply.admitted.chat.stream:
+            return await call.done(await call.stream(self._sinks(call)))
+        return await call.done(call.send(await self._body(call)))
 
-    async def _finished(self, key: str, reply: Reply, place: Place) -> bytes:
-        await generate(reply, [WholeSink() for _ in reply.sequences], place)
-        self._service.ledger.add(key, reply.usage().cost_ticks)
-        return reply.whole_body(int(time.time()))
+    async def _body(self, call: Call) -> bytes:
+        await call.generate([WholeSink() for _ in call.reply.sequences])
+        return call.reply.whole_body(int(time.time()))
 
-    async def _stream(self, request: web.Request, reply: Reply, place: Place) -> web.StreamResponse:
-        transport, chunked = connection_of(request), request.version >= (1, 1)
-        shared = Shared(open_choices=len(reply.sequences))
-        sinks = [
-            StreamSink(reply, transport, chunked=chunked, index=index, shared=shared)
+    async def _deferred_body(self, call: Call) -> bytes:
+        made = await self._body(call)
+        call.bill()
+        self._service.gate.charge(call.key, call.entry.model, call.reply.generated_tokens)
+        return made
+
+    def _sinks(self, call: Call) -> list[StreamSink]:
+        reply, chunked = call.reply, call.request.version >= (1, 1)
+        connection, shared = call.connection(), Shared(open_choices=len(reply.sequences))
+        return [
+            StreamSink(reply, connection, chunked=chunked, index=index, shared=shared)
             for index in range(len(reply.sequences))
         ]
-        return await send_stream(request, reply, sinks, place)
 
     async def fetch_deferred(self, request: web.Request) -> web.Response:
         key, request_id = self._service.key(request), request.match_info["id"]

@@ -23,16 +23,24 @@ A test that leans on one of these shows how the mock behaves, not how api.x.ai b
 - Prompt tokens = preamble + ceil((bytes of message contents + of tools as compact JSON) / bytes_per_token);
   the tool calls inside an assistant's message are not counted.
 - A client that leaves in mid-answer is not billed (no usage was sent; unknown for xAI).
-- Rate limits are stated in headers (remaining = limit, as in every recording) and not enforced.
+- Rate limits: token buckets per key and model (rate_limits.py), one second's requests and one minute's
+  tokens, filled steadily; a prompt's tokens are taken at admission, the answer's at its end. xAI's algorithm,
+  its burst and the time of the charge are unknown. Requests per minute are stated, as recorded, and not
+  enforced: the documented limit is the one per second. remaining-requests is what is left of the second's
+  bucket, as a share of the stated minute (recordings had remaining = limit, as an unlimited mock says).
+- 429 and 503 carry Retry-After in whole seconds, at least 1 (unknown for xAI); a request refused for its rate
+  takes nothing from the buckets.
+- A full queue: 429 with the capacity message, the form it was seen in; a replica that is down or starts: 503.
+- An answer that a fault ends before its time is not billed; one that is only garbled or lacks its usage is.
 - A tool is called when tools are given, tool_choice permits and the last message is the user's.
 - prompt + answer never pass the context: the answer is cut there with finish_reason "length".
 """
 
 INCLUDE_USAGE_WHEN_UNSET = False
 
-# x-ratelimit headers: tier 4 of the August 2026 page for grok-4.3, 10,000 requests/min and 85 M tokens/min
-RATE_LIMIT_REQUESTS = 10_000
-RATE_LIMIT_TOKENS = 85_000_000
+# what the x-ratelimit headers state where no limit is enforced
+STATED_LIMIT_TIER = "T4"
+RETRY_AFTER_S = 1  # at capacity: how long the queue will be full is not known either
 
 # share of tool turns with two calls, where two tools are given and parallel_tool_calls is not false: assumed
 SECOND_CALL_SHARE = 0.2

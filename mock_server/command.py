@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mock_server.limit_tiers import LIMIT_TIERS
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option(
@@ -30,6 +32,25 @@ import click
     help="Engine seconds per real second.",
 )
 @click.option(
+    "--faults",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="What goes wrong, and limits: YAML, see docs/MOCK.md. POST /admin/config changes it at run time.",
+)
+@click.option(
+    "--limit-tier",
+    type=click.Choice([*LIMIT_TIERS, "none"]),
+    default=None,
+    show_default=False,
+    help="Enforce xAI's rate limits of this tier, per key and model.  [default: none]",
+)
+@click.option(
+    "--queue-limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Refuse (429) what would wait behind N others on its replica.  [default: no limit]",
+)
+@click.option(
     "--key", "keys", metavar="KEY", multiple=True, help="API key to take, repeatable.  [default: any]"
 )
 @click.option(
@@ -43,6 +64,9 @@ def command(
     port: int,
     seed: int,
     time_scale: float,
+    faults: Path | None,
+    limit_tier: str | None,
+    queue_limit: int | None,
     keys: tuple[str, ...],
     exit_with_fd: int | None,
 ) -> None:
@@ -62,6 +86,9 @@ def command(
             seed=seed,
             keys=frozenset(keys),
             time_scale=time_scale,
+            faults=faults,
+            limit_tier=limit_tier,
+            queue_limit=queue_limit,
             exit_fd=exit_with_fd,
         )
     )

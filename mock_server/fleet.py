@@ -1,10 +1,12 @@
 """Fleet: the models that are served, each with its replicas on the wall clock and the choice among them."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from mock_server import refusals
 from mock_server.clock import EngineClock
 from mock_server.model import Model
 from mock_server.realtime import RealtimeReplica
@@ -12,12 +14,32 @@ from mock_server.telemetry import ReplicaTelemetry
 from servebench.engine.router import Router, least_loaded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
-    """A replica that serves."""
+    """A replica that serves, or is down after a crash. serving: the handlers that wait for it."""
 
+    index: int
     realtime: RealtimeReplica
     telemetry: ReplicaTelemetry
+    serving: "set[asyncio.Task[object]]" = field(default_factory=set)
+    crashed: "set[asyncio.Task[object]]" = field(default_factory=set)  # those that are yet to hear of it
+
+    def crash(self, down_s: float) -> None:
+        """Its sequences and cache are gone at once, the handlers are cancelled; it is down for down_s."""
+        self.telemetry.up_at_s = max(self.telemetry.up_at_s, time.monotonic() + down_s)
+        self.realtime.cancel_all()
+        self.telemetry.replica.cache.forget()
+        self.crashed |= self.serving
+        for task in self.serving:
+            task.cancel()
+
+    def crashed_under(self, task: "asyncio.Task[object] | None") -> bool:
+        """True once for a handler that was cancelled by a crash."""
+        if task is None or task not in self.crashed:
+            return False
+        self.crashed.discard(task)
+        task.uncancel()
+        return True
 
 
 class Fleet:
@@ -28,8 +50,8 @@ class Fleet:
     ) -> None:
         self._places: dict[str, tuple[Place, ...]] = {
             name: tuple(
-                _place(replica_telemetry, loop, clock)
-                for replica_telemetry in map(ReplicaTelemetry, model.replicas)
+                _place(index, ReplicaTelemetry(replica), loop, clock)
+                for index, replica in enumerate(model.replicas)
             )
             for name, model in models.items()
         }
@@ -41,14 +63,21 @@ class Fleet:
         return {name: [place.telemetry for place in places] for name, places in self._places.items()}
 
     def choose(self, model: Model, *, cache_key: str | None) -> Place:
-        """Least loaded, or always the same one for the same cache key."""
-        places = self._places[model.tier.id]
+        """Least loaded of those that are up, or always the same one for the same cache key while it is up.
+
+        Raises RefusalError where none is.
+        """
+        places: Sequence[Place] = self._places[model.tier.id]
+        if not all(place.telemetry.is_up for place in places):
+            places = [place for place in places if place.telemetry.is_up]
+            if not places:
+                raise refusals.at_capacity(503)
         if len(places) == 1:
             return places[0]
         if cache_key is not None:
             digest = blake2b(cache_key.encode(), digest_size=8).digest()
             return places[int.from_bytes(digest, "big") % len(places)]
-        return places[self._routers[model.tier.id](model.replicas)]
+        return places[self._routers[model.tier.id]([place.telemetry.replica for place in places])]
 
     def places(self, model_id: str) -> Sequence[Place]:
         return self._places[model_id]
@@ -59,5 +88,7 @@ class Fleet:
                 place.realtime.close()
 
 
-def _place(telemetry: ReplicaTelemetry, loop: asyncio.AbstractEventLoop, clock: EngineClock) -> Place:
-    return Place(RealtimeReplica(telemetry.replica, loop, telemetry.step, clock), telemetry)
+def _place(
+    index: int, telemetry: ReplicaTelemetry, loop: asyncio.AbstractEventLoop, clock: EngineClock
+) -> Place:
+    return Place(index, RealtimeReplica(telemetry.replica, loop, telemetry.step, clock), telemetry)

@@ -6,7 +6,9 @@ from typing import Protocol
 
 from mock_server.fleet import Place
 from mock_server.realtime import Sink
+from mock_server.refusals import at_capacity
 from mock_server.reply import Reply
+from servebench.engine.sequence import QueueFullError
 
 
 class WaitableSink(Sink, Protocol):
@@ -43,6 +45,8 @@ class _Leader:
 async def generate(reply: Reply, sinks: Sequence[WaitableSink], place: Place) -> None:
     """Until the engine has made the last token of every choice; cancelling this cancels the sequences.
 
+    Raises RefusalError where the tier's queue is full.
+
     The choices have one prompt: the first computes it, and the others find it in the prefix cache.
     """
     realtime, others = place.realtime, list(zip(reply.sequences[1:], sinks[1:], strict=True))
@@ -51,7 +55,13 @@ async def generate(reply: Reply, sinks: Sequence[WaitableSink], place: Place) ->
         for sequence, sink in others:
             realtime.submit(sequence, sink)
 
-    realtime.submit(reply.sequences[0], _Leader(sinks[0], start_others) if others else sinks[0])
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        realtime.submit(reply.sequences[0], _Leader(sinks[0], start_others) if others else sinks[0])
+    except QueueFullError:
+        raise at_capacity() from None
+    place.serving.add(task)
     try:
         for sink in sinks:
             await sink.engine_done
@@ -61,4 +71,6 @@ async def generate(reply: Reply, sinks: Sequence[WaitableSink], place: Place) ->
             realtime.cancel(sequence.id)
         place.telemetry.abort()
         raise
+    finally:
+        place.serving.discard(task)
     place.telemetry.finish(reply)

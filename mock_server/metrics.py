@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mock_server.clock import EngineClock
 from mock_server.histogram import Histogram
 from mock_server.telemetry import Ledger, ReplicaTelemetry
 from servebench.catalog.prices import TICKS_PER_USD
@@ -24,7 +25,11 @@ class MockCollector(Collector):
     """Families made at scrape time from the counts of all replicas."""
 
     def __init__(
-        self, replicas: Mapping[str, Sequence[ReplicaTelemetry]], ledger: Ledger, time_scale: float
+        self,
+        replicas: Mapping[str, Sequence[ReplicaTelemetry]],
+        ledger: Ledger,
+        clock: EngineClock,
+        injected: Mapping[str, int],
     ) -> None:
         self._rows: list[Row] = [
             ((model, str(index)), telemetry)
@@ -32,7 +37,8 @@ class MockCollector(Collector):
             for index, telemetry in enumerate(fleet)
         ]
         self._ledger = ledger
-        self._time_scale = time_scale
+        self._clock = clock
+        self._injected = injected
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counters()
@@ -46,8 +52,17 @@ class MockCollector(Collector):
         )
         yield from self._bill()
         scale = GaugeMetricFamily("mock_time_scale", "Engine seconds per real second.")
-        scale.add_metric((), self._time_scale)
+        scale.add_metric((), self._clock.scale)
         yield scale
+        slipped = CounterMetricFamily(
+            "mock_clock_slipped_seconds", "Real seconds that the engine's clock lost, being too far behind."
+        )
+        slipped.add_metric((), self._clock.slipped_s)
+        yield slipped
+        faults = CounterMetricFamily("mock_injected_faults", "Faults injected.", labels=("kind",))
+        for kind, count in self._injected.items():
+            faults.add_metric((kind,), count)
+        yield faults
 
     def _counters(self) -> Iterator[Metric]:
         counts: Readings = (
@@ -72,12 +87,13 @@ class MockCollector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         gauges: Readings = (
-            ("num_requests_running", "Sequences in the batch.", lambda t: t.replica.running_count),
-            ("num_requests_waiting", "Sequences in the queue.", lambda t: t.replica.waiting_count),
-            ("kv_cache_usage_perc", "KV blocks in use, 1 = all.", lambda t: t.replica.kv_usage),
+            ("vllm:num_requests_running", "Sequences in the batch.", lambda t: t.replica.running_count),
+            ("vllm:num_requests_waiting", "Sequences in the queue.", lambda t: t.replica.waiting_count),
+            ("vllm:kv_cache_usage_perc", "KV blocks in use, 1 = all.", lambda t: t.replica.kv_usage),
+            ("mock_replica_up", "1, or 0 after a crash.", lambda t: float(t.is_up)),
         )
         for name, text, read in gauges:
-            family = GaugeMetricFamily(f"vllm:{name}", text, labels=_LABELS)
+            family = GaugeMetricFamily(name, text, labels=_LABELS)
             for labels, telemetry in self._rows:
                 family.add_metric(labels, read(telemetry))
             yield family
@@ -110,10 +126,14 @@ def _histogram_family(name: str, text: str, rows: Iterable[tuple[tuple[str, str]
 
 class MetricsPage:
     def __init__(
-        self, replicas: Mapping[str, Sequence[ReplicaTelemetry]], ledger: Ledger, time_scale: float
+        self,
+        replicas: Mapping[str, Sequence[ReplicaTelemetry]],
+        ledger: Ledger,
+        clock: EngineClock,
+        injected: Mapping[str, int],
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(MockCollector(replicas, ledger, time_scale))
+        self._registry.register(MockCollector(replicas, ledger, clock, injected))
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

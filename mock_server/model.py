@@ -1,6 +1,7 @@
 """Model: one served tier with its price, its replicas, its fingerprint and its entry of /v1/models."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -32,6 +33,11 @@ def build_model(catalog: Catalog, tier: Tier, *, replicas: int, seed: int) -> Mo
     fleet = tuple(Replica(window, gpu, seed=_seed(tier.id, seed, index)) for index in range(replicas))
     digest = blake2b(f"{tier.id} {tier.created}".encode(), digest_size=8).hexdigest()
     return Model(tier, catalog.price(tier.id), fleet, f"fp_{digest}")
+
+
+def replica_counts(models: Iterable[Model]) -> dict[str, int]:
+    """By every name that a model answers to."""
+    return {name: len(model.replicas) for model in models for name in (model.tier.id, *model.tier.aliases)}
 
 
 def _seed(tier_id: str, seed: int, index: int) -> int:

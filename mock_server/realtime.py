@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mock_server.choices import MAX_LAG_S
 from mock_server.clock import EngineClock
 from mock_server.deadline import make_deadline
 from mock_server.engine_log import EngineLog
@@ -80,6 +81,10 @@ class RealtimeReplica:
         if self._sinks.pop(sequence_id, None) is not None:
             self.replica.cancel(sequence_id)
 
+    def cancel_all(self) -> None:
+        for sequence_id in list(self._sinks):
+            self.cancel(sequence_id)
+
     def close(self) -> None:
         self._deadline.close()
 
@@ -114,5 +119,7 @@ class RealtimeReplica:
         self._last_end_s = end_s
         late_s = (now_s - end_s) / self._clock.scale
         self.log.step(end_s, late_s)
+        if late_s > MAX_LAG_S:
+            self._clock.slip(late_s)
         self._on_step(StepReport(step, late_s, total, end_s - before_s, usual, odd))
         self._start_s = self.replica.next_start_s(end_s)

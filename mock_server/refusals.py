@@ -1,22 +1,36 @@
 """Refusals: xAI's flat error bodies, {"code", "error"}, or plain text where recordings have that."""
 
+from math import ceil
+
 import orjson
 
-from mock_server.choices import TEAM_ID
+from mock_server.choices import RETRY_AFTER_S, TEAM_ID
 
 
 class RefusalError(Exception):
-    """An HTTP error answer: status, body and its content type."""
+    """An HTTP error answer: status, body and its content type. retry_after_s: of its Retry-After header."""
 
-    def __init__(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str = "application/json",
+        *,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(status, body)
         self.status = status
         self.body = body
         self.content_type = content_type
+        self.retry_after_s = retry_after_s
+
+    def headers(self) -> dict[str, str]:
+        headers = {"Content-Type": self.content_type}
+        return headers if self.retry_after_s is None else headers | {"Retry-After": str(self.retry_after_s)}
 
 
-def flat(status: int, code: str, error: str) -> RefusalError:
-    return RefusalError(status, orjson.dumps({"code": code, "error": error}))
+def flat(status: int, code: str, error: str, *, retry_after_s: int | None = None) -> RefusalError:
+    return RefusalError(status, orjson.dumps({"code": code, "error": error}), retry_after_s=retry_after_s)
 
 
 def plain(status: int, text: str) -> RefusalError:
@@ -79,13 +93,16 @@ def out_of_credits() -> RefusalError:
     )
 
 
-def rate_limited(model: str, *, axis: str, actual: int, limit: int) -> RefusalError:
-    """axis: "Requests per Second", "Requests per Minute" or "Tokens per Minute"."""
+def rate_limited(
+    model: str, *, axis: str, actual: int, limit: float, wait_s: float | None = None
+) -> RefusalError:
+    """axis: "Requests per Second", "Requests per Minute" or "Tokens per Minute". wait_s: of Retry-After."""
     return flat(
         429,
         "resource-exhausted",
         f"Too many requests for team {TEAM_ID} and model {model}. Your team's rate limit is — "
-        f"{axis} (actual/limit): {actual}/{limit}.",
+        f"{axis} (actual/limit): {actual}/{limit:.12g}.",
+        retry_after_s=None if wait_s is None else max(1, ceil(wait_s)),
     )
 
 
@@ -95,9 +112,11 @@ def unsafe_content() -> RefusalError:
     return RefusalError(403, orjson.dumps({"error": error}))
 
 
-def at_capacity() -> RefusalError:
+def at_capacity(status: int = 429) -> RefusalError:
+    """503: no replica is there."""
+    code = "resource-exhausted" if status == 429 else "unavailable"
     error = "The service is temporarily at capacity. Please retry your request shortly."
-    return flat(429, "resource-exhausted", error)
+    return flat(status, code, error, retry_after_s=RETRY_AFTER_S)
 
 
 def no_deferred(request_id: str) -> RefusalError:

@@ -44,15 +44,26 @@ class Reply:
             ),
         )
 
-    def stream_head(self, *, chunked: bool) -> bytes:
-        return wire.stream_head(self.envelope.id, ttft_s=self.ttft_s, chunked=chunked)
+    @property
+    def generated_tokens(self) -> int:
+        return sum(sequence.generated for sequence in self.sequences)
 
-    def whole_headers(self) -> dict[str, str]:
-        """Of the finished answer."""
+    def stream_head(self, *, chunked: bool) -> bytes:
+        return wire.stream_head(self.envelope, ttft_s=self.ttft_s, chunked=chunked)
+
+    def whole_head(self, length: int, *, keep_alive: bool) -> bytes:
+        """Of the finished answer, whose body has so many bytes."""
         arrival_s, tokens = self.sequences[0].arrival_s, self.admitted.answer.total_tokens
         e2e_s = max(sequence.finished_s or arrival_s for sequence in self.sequences) - arrival_s
         mean_itl_s = (e2e_s - self.ttft_s) / max(1, tokens - 1)
-        return wire.answer_headers(self.envelope.id, ttft_s=self.ttft_s, mean_itl_s=mean_itl_s, e2e_s=e2e_s)
+        return wire.whole_head(
+            self.envelope,
+            length=length,
+            ttft_s=self.ttft_s,
+            mean_itl_s=mean_itl_s,
+            e2e_s=e2e_s,
+            keep_alive=keep_alive,
+        )
 
     def whole_body(self, created: int) -> bytes:
         choices = [

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from mock_server.choices import UNREAD_BYTES
+from mock_server.connection import WriteTo
 from mock_server.reply import Reply
 from mock_server.response_shape import ResponseShape, text_part
 from mock_server.tokens import Text
@@ -23,9 +24,7 @@ _THINKING, _SPEAKING = "reasoning", "visible"
 class ResponseSink:
     """chunked False: HTTP/1.0, where the end of the connection ends the body."""
 
-    def __init__(
-        self, reply: Reply, shape: ResponseShape, transport: asyncio.Transport, *, chunked: bool
-    ) -> None:
+    def __init__(self, reply: Reply, shape: ResponseShape, transport: WriteTo, *, chunked: bool) -> None:
         self.last_s = -1.0
         self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.written = False  # to the last byte

@@ -9,14 +9,14 @@ from aiohttp import web
 from mock_server import refusals
 from mock_server.admission import AdmittedResponse, HistoryNeededError
 from mock_server.body import Body
+from mock_server.call import Call, journaled
 from mock_server.catalog_api import json_response
 from mock_server.choices import SAFETY_FEE_TICKS
-from mock_server.generation import WholeSink, generate
+from mock_server.generation import WholeSink
 from mock_server.response_request import Turn
 from mock_server.response_shape import ResponseShape
 from mock_server.response_store import ResponseStore, StoredResponse
 from mock_server.response_stream import ResponseSink
-from mock_server.sending import connection_of, send_stream
 from mock_server.service import Service
 
 
@@ -33,29 +33,24 @@ class ResponsesApi:
         ]
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        service = self._service
-        key = service.key(request)
-        body = await service.body(request)
-        arrival_s = service.clock.now_s()
-        asked, previous = await self._admit(key, body)
-        service.screen(key, asked.admitted, safety_fee_ticks=SAFETY_FEE_TICKS)
-        place = service.place(request, asked.admitted)
-        reply = service.reply(asked.admitted, arrival_s)
+        return await journaled(self._service, request, self._create)
+
+    async def _create(self, call: Call) -> web.StreamResponse:
+        body = await call.read()
+        asked, previous = await self._admit(call.key, body)
+        reply = call.enter(asked.admitted, safety_fee_ticks=SAFETY_FEE_TICKS)
         streamed = asked.admitted.chat.stream
         shape = ResponseShape(reply, asked.request.echo, created=int(time.time()), streamed=streamed)
         if streamed:
-            sink = ResponseSink(reply, shape, connection_of(request), chunked=request.version >= (1, 1))
-            response = await send_stream(request, reply, [sink], place)
+            sink = ResponseSink(reply, shape, call.connection(), chunked=call.request.version >= (1, 1))
+            response = await call.done(await call.stream([sink]))
             final = sink.final
         else:
-            await generate(reply, [WholeSink()], place)
+            await call.generate([WholeSink()])
             final = shape.finished(int(time.time()))
-            response = web.Response(
-                body=orjson.dumps(final), content_type="application/json", headers=reply.whole_headers()
-            )
-        service.ledger.add(key, reply.usage().cost_ticks)
+            response = await call.done(call.send(orjson.dumps(final)))
         if asked.request.store and final is not None:
-            self._keep(key, body, shape, final, previous)
+            self._keep(call.key, body, shape, final, previous)
         return response
 
     async def _admit(self, key: str, body: Body) -> tuple[AdmittedResponse, StoredResponse | None]:

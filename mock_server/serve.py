@@ -12,7 +12,8 @@ from aiohttp import web
 
 from mock_server.app import Mock
 from mock_server.choices import STOP_GRACE_S
-from mock_server.model import Model, build_model
+from mock_server.fault_rules import Limits, MockConfig, read_config_file
+from mock_server.model import Model, build_model, replica_counts
 from servebench.catalog.load import load_catalog
 from servebench.catalog.profile import with_profiles
 from servebench.catalog.tiers import Tier
@@ -33,12 +34,16 @@ class ServeOptions:
     keys: frozenset[str]
     time_scale: float  # engine seconds per real second
     exit_fd: int | None  # a pipe's read end whose closing ends the server
+    faults: Path | None = None
+    limit_tier: str | None = None
+    queue_limit: int | None = None
     profiles: Sequence[Path] = ()  # tiers in place of the catalog's
 
 
 def serve(options: ServeOptions) -> None:
     """Serves until told to stop. Raises UsageError (unknown tier), OperationError (it can't listen)."""
     models = build_models(options)
+    config = build_config(options, models)
     if options.exit_fd is not None:
         try:
             os.fstat(options.exit_fd)
@@ -46,7 +51,7 @@ def serve(options: ServeOptions) -> None:
             raise UsageError(f"--exit-with-fd {options.exit_fd}: not an open file descriptor") from error
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(options, models))
+        runner.run(_serve(options, models, config))
 
 
 def build_models(options: ServeOptions) -> list[Model]:
@@ -67,6 +72,19 @@ def build_models(options: ServeOptions) -> list[Model]:
     ]
 
 
+def build_config(options: ServeOptions, models: Sequence[Model]) -> MockConfig:
+    """The faults file with the flags over it. Raises UsageError with every problem of the file."""
+    config = MockConfig()
+    if options.faults is not None:
+        config = read_config_file(options.faults, replica_counts(models))
+    flags: dict[str, object] = {}
+    if options.limit_tier is not None:
+        flags["limits"] = Limits.model_validate({"tier": options.limit_tier})
+    if options.queue_limit is not None:
+        flags["queue_limit"] = options.queue_limit
+    return config.model_copy(update=flags)
+
+
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
@@ -75,14 +93,15 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return uvloop.Loop
 
 
-async def _serve(options: ServeOptions, models: Sequence[Model]) -> None:
+async def _serve(options: ServeOptions, models: Sequence[Model], config: MockConfig) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if options.exit_fd is not None:
         loop.add_reader(options.exit_fd, _watch_owner, options.exit_fd, loop, stop)
-    app = Mock(models, keys=options.keys, seed=options.seed, time_scale=options.time_scale).build_app()
+    mock = Mock(models, keys=options.keys, seed=options.seed, time_scale=options.time_scale, config=config)
+    app = mock.build_app()
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=STOP_GRACE_S)
     await runner.setup()
     try:

@@ -20,8 +20,13 @@ from mock_server.choices import (
     TOKENIZED_ON_LOOP_BYTES,
 )
 from mock_server.clock import EngineClock
+from mock_server.crashes import Crashes
+from mock_server.fault_rules import MockConfig
 from mock_server.fleet import Fleet, Place
+from mock_server.gate import Gate, SharedTables
+from mock_server.journal import Entry
 from mock_server.model import Model
+from mock_server.rate_limits import Allowance
 from mock_server.reply import Reply
 from mock_server.response_request import Turn
 from mock_server.telemetry import Ledger
@@ -40,6 +45,8 @@ class Service:
         *,
         keys: frozenset[str],
         seed: int,
+        config: MockConfig,
+        shared: SharedTables,
     ) -> None:
         by_id = {model.tier.id: model for model in models}
         self.listed = by_id
@@ -47,6 +54,9 @@ class Service:
         self.fleet = Fleet(by_id, loop, clock)
         self.clock = clock
         self.ledger = Ledger()
+        names = {name: frozenset({name, *model.tier.aliases}) for name, model in by_id.items()}
+        self.gate = Gate(config, names, seed=seed, shared=shared)
+        self.crashes = Crashes(self.gate, self.fleet, names, loop)
         self._keys = keys
         self._seed = seed
         self._ids = itertools.count()
@@ -108,7 +118,10 @@ class Service:
         cache_key = request.headers.get("x-grok-conv-id") or admitted.chat.cache_key
         return self.fleet.choose(self.listed[admitted.tier_id], cache_key=cache_key)
 
-    def reply(self, admitted: Admitted, arrival_s: float) -> Reply:
+    def crash(self, place: Place, down_s: float, entry: Entry) -> None:
+        self.crashes.crash(place, down_s, entry)
+
+    def reply(self, admitted: Admitted, arrival_s: float, allowance: Allowance) -> Reply:
         """arrival_s: of the request's last byte, on the engine's clock."""
         model, wanted = self.listed[admitted.tier_id], admitted.chat.service_tier
         service_tier = wanted if model.sheet.priority_multiplier is not None else "default"
@@ -122,7 +135,9 @@ class Service:
             )
             for answer in admitted.answers
         )
-        envelope = wire.Envelope(wire.new_id(), model.tier.id, model.fingerprint, service_tier)
+        envelope = wire.Envelope(
+            wire.new_id(), model.tier.id, model.fingerprint, service_tier, allowance.block()
+        )
         return Reply(admitted, model, sequences, envelope)
 
     def named(self, request: web.Request) -> Model:

@@ -13,6 +13,7 @@ import orjson
 
 from mock_server import wire
 from mock_server.choices import UNREAD_BYTES
+from mock_server.connection import WriteTo
 from mock_server.reply import Reply
 from mock_server.tokens import Text
 
@@ -31,7 +32,7 @@ class StreamSink:
     """One choice of an answer. chunked False: HTTP/1.0, where the end of the connection ends the body."""
 
     def __init__(
-        self, reply: Reply, transport: asyncio.Transport, *, chunked: bool, index: int, shared: Shared
+        self, reply: Reply, transport: WriteTo, *, chunked: bool, index: int, shared: Shared
     ) -> None:
         self.last_s = -1.0
         self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,8 @@
 """Telemetry: counts of a replica and of the bill, added to per step and per request, never per token."""
 
+import time
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 from mock_server.histogram import Histogram, vllm_histograms
@@ -24,6 +26,11 @@ class ReplicaTelemetry:
         self.prompt_tokens = 0
         self.generation_tokens = 0
         self.finished = dict.fromkeys(FINISHED_REASONS, 0)
+        self.up_at_s = 0.0  # of time.monotonic(): later than now while it is down
+
+    @property
+    def is_up(self) -> bool:
+        return self.up_at_s <= time.monotonic()
 
     def step(self, report: StepReport) -> None:
         self.generation_tokens += report.tokens
@@ -72,8 +79,14 @@ class ReplicaTelemetry:
         series["request_generation_tokens"].add(tokens)
 
 
+@lru_cache(maxsize=4096)
+def key_id_of(key: str) -> str:
+    """8 hex digits of the key's SHA-256."""
+    return sha256(key.encode()).hexdigest()[:8]
+
+
 class Ledger:
-    """Ticks billed by key id: 8 hex digits of the key's SHA-256; past MAX_KEY_IDS they share "_other"."""
+    """Ticks billed by key id; past MAX_KEY_IDS they share "_other"."""
 
     def __init__(self) -> None:
         self.ticks: dict[str, int] = {}
@@ -82,7 +95,7 @@ class Ledger:
     def add(self, key: str, ticks: int) -> None:
         key_id = self._ids.get(key)
         if key_id is None:
-            key_id = sha256(key.encode()).hexdigest()[:8]
+            key_id = key_id_of(key)
             if len(self._ids) >= MAX_KEY_IDS:
                 key_id = "_other"
             else:

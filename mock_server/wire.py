@@ -1,23 +1,17 @@
 """The shapes of answers on the wire: headers, usage, whole completions and the parts of SSE events."""
 
-import uuid
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any
 
 import orjson
 
 from mock_server.answer import ToolCall
-from mock_server.choices import RATE_LIMIT_REQUESTS, RATE_LIMIT_TOKENS
 
 SERVER = "servebench mock"
+_CLOSE, _CHUNKED = "connection: close\r\n", "transfer-encoding: chunked\r\n"
 DONE = b"data: [DONE]\n\n"
-_LIMITS = {
-    "x-ratelimit-limit-requests": str(RATE_LIMIT_REQUESTS),
-    "x-ratelimit-remaining-requests": str(RATE_LIMIT_REQUESTS),
-    "x-ratelimit-limit-tokens": str(RATE_LIMIT_TOKENS),
-    "x-ratelimit-remaining-tokens": str(RATE_LIMIT_TOKENS),
-}
 # as recorded, but for the server's name and what Cloudflare adds
 _COMMON = {
     "server": SERVER,
@@ -28,17 +22,17 @@ _COMMON = {
     "access-control-expose-headers": "*",
 }
 _COMMON_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in _COMMON.items())
-_LIMITS_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in _LIMITS.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What is constant over an answer."""
+    """What is constant over an answer. limits: its x-ratelimit header lines."""
 
     id: str
     model: str
     fingerprint: str
     service_tier: str
+    limits: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +68,9 @@ class Usage:
 
 
 def new_id() -> str:
-    """A bare UUID, of the answer and of its x-request-id."""
-    return str(uuid.uuid4())
+    """A bare UUID (version 4), of the answer and of its x-request-id."""
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def traceparent(request_id: str) -> str:
@@ -91,24 +86,25 @@ def dress(headers: MutableMapping[str, str]) -> None:
     headers.update(_COMMON)
 
 
-def answer_headers(request_id: str, *, ttft_s: float, mean_itl_s: float, e2e_s: float) -> dict[str, str]:
-    """Headers of a whole answer, x-metrics of the server's own timing among them."""
-    return {
-        "x-request-id": request_id,
-        **_LIMITS,
-        "x-metrics-ttft-ms": f"{ttft_s * 1e3:.1f}",
-        "x-metrics-mean-itl-ms": f"{mean_itl_s * 1e3:.1f}",
-        "x-metrics-e2e-ms": f"{e2e_s * 1e3:.1f}",
-    }
+def whole_head(
+    envelope: Envelope, *, length: int, ttft_s: float, mean_itl_s: float, e2e_s: float, keep_alive: bool
+) -> bytes:
+    """Status line and headers of a whole answer, x-metrics of the server's own timing among them."""
+    return (
+        f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+        f"{_COMMON_BLOCK}{'' if keep_alive else _CLOSE}x-request-id: {envelope.id}\r\n"
+        f"traceparent: {traceparent(envelope.id)}\r\n{envelope.limits}"
+        f"x-metrics-ttft-ms: {ttft_s * 1e3:.1f}\r\nx-metrics-mean-itl-ms: {mean_itl_s * 1e3:.1f}\r\n"
+        f"x-metrics-e2e-ms: {e2e_s * 1e3:.1f}\r\n\r\n"
+    ).encode()
 
 
-def stream_head(request_id: str, *, ttft_s: float, chunked: bool) -> bytes:
+def stream_head(envelope: Envelope, *, ttft_s: float, chunked: bool) -> bytes:
     """Status line and headers of a stream, as they go on the socket with its first token."""
-    transfer = "transfer-encoding: chunked\r\n" if chunked else "connection: close\r\n"
     return (
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
-        f"{_COMMON_BLOCK}{transfer}x-request-id: {request_id}\r\n"
-        f"traceparent: {traceparent(request_id)}\r\n{_LIMITS_BLOCK}"
+        f"{_COMMON_BLOCK}{_CHUNKED if chunked else _CLOSE}x-request-id: {envelope.id}\r\n"
+        f"traceparent: {traceparent(envelope.id)}\r\n{envelope.limits}"
         f"x-metrics-ttft-ms: {ttft_s * 1e3:.1f}\r\n\r\n"
     ).encode()
 

@@ -121,6 +121,13 @@ class KvCache:
                 self._idle[key] = None
         sequence.private_blocks = sequence.held_keys = sequence.computed = 0
 
+    def forget(self) -> None:
+        """Evicts all that is idle: a replica that starts anew has a cold cache."""
+        for key in self._idle:
+            del self._references[key]
+        self.free_blocks += len(self._idle)
+        self._idle.clear()
+
     def _hold(self, key: int) -> None:
         if self._references[key] == 0:
             del self._idle[key]
