@@ -5,23 +5,45 @@ A MODELLED value is marked so wherever it stands, with its band.
 
 import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import click
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.load import Catalog, load_catalog
+from servebench.catalog.profile import with_profiles
 from servebench.catalog.provenance import Kind, Source
 from servebench.catalog.tiers import ReferenceModel, Tier
 from servebench.cli.tier_figures import Speed, speed_of, weights_source
+from servebench.errors import UsageError
 
 
 @click.command(name="tiers")
 @click.argument("tier", required=False)
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="How the speeds of TIER come about: inputs, step parts, what was solved, the uncertainty.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Tier profile (YAML of `servebench calibrate`) in place of the catalog's tier.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def command(tier: str | None, as_json: bool) -> None:
+def command(tier: str | None, explain: bool, profile: Path | None, as_json: bool) -> None:
     """The model tiers of the catalog, each number with its source; TIER: every number of that tier."""
-    catalog = load_catalog()
+    catalog, profiled = with_profiles(load_catalog(), [profile] if profile else [])
+    tier = tier or next(iter(profiled), None)
+    if explain:
+        if tier is None:
+            raise UsageError("--explain is of one tier: name it, as `servebench tiers grok-4.3 --explain`")
+        from servebench.cli.tier_explain import print_explanation
+
+        one = catalog.tier(tier)
+        print_explanation(one, catalog.gpu(one.serving.gpu_id), as_json=as_json)
+        return
     tiers = list(catalog.tiers.values()) if tier is None else [catalog.tier(tier)]
     if as_json:
         click.echo(json.dumps(to_json(catalog, tiers, whole=tier is None), indent=2))
@@ -56,7 +78,7 @@ def to_json(catalog: Catalog, tiers: list[Tier], *, whole: bool) -> dict[str, An
                 "params_total_low": ref.params_total_low,
                 "params_total_high": ref.params_total_high,
                 "note": ref.note,
-                "sources": {key: _source_json(source) for key, source in ref.sources.items()},
+                "sources": {key: source_json(source) for key, source in ref.sources.items()},
             }
             for ref in catalog.references.values()
         ]
@@ -68,7 +90,7 @@ def to_json(catalog: Catalog, tiers: list[Tier], *, whole: bool) -> dict[str, An
                 "gpu_ids": list(cluster.gpu_ids),
                 "megawatts": cluster.megawatts,
                 "pue": cluster.pue,
-                "sources": {key: _source_json(source) for key, source in cluster.sources.items()},
+                "sources": {key: source_json(source) for key, source in cluster.sources.items()},
             }
             for cluster in catalog.clusters.values()
         ]
@@ -85,21 +107,21 @@ def _tier_json(tier: Tier, gpu: Gpu) -> dict[str, Any]:
         "default_reasoning_effort": tier.default_reasoning_effort,
         "gpu_id": tier.serving.gpu_id,
         "communication": tier.serving.communication,
-        "weight_bytes": {"value": tier.shape.weight_bytes, **_source_json(weights_source(tier))},
+        "weight_bytes": {"value": tier.shape.weight_bytes, **source_json(weights_source(tier))},
         "solved": tier.solved,
         "speed": {
             "tokens_per_s_per_user": speed.point.tokens_per_s,
             "batch": speed.point.batch,
             "context_tokens": speed.point.context_tokens,
-            **_source_json(speed.source),
+            **source_json(speed.source),
         },
         "values": {
-            name: {"value": value, **_source_json(source)} for name, (value, source) in numbers(tier).items()
+            name: {"value": value, **source_json(source)} for name, (value, source) in numbers(tier).items()
         },
     }
 
 
-def _source_json(source: Source) -> dict[str, Any]:
+def source_json(source: Source) -> dict[str, Any]:
     return {field.name: getattr(source, field.name) for field in fields(source)}
 
 
@@ -161,7 +183,7 @@ def _marked(value: float, source: Source, form: str, unit: float) -> str:
     return f"{text}\nMODELLED\n{number.format(source.low / unit)}-{number.format(source.high / unit)}"
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Integers in full, and whole numbers up to ten million; the rest to six digits."""
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e7):
         return f"{int(value):,}"
@@ -183,10 +205,10 @@ def _print_one(tier: Tier, gpu: Gpu) -> None:
     }
     for name, (value, source) in figures.items():
         low, high = source.low, source.high
-        band = f"\n{_number(low)} - {_number(high)}" if low is not None and high is not None else ""
+        band = f"\n{number_text(low)} - {number_text(high)}" if low is not None and high is not None else ""
         said = f"{source.source} ({source.note})" if source.note else source.source
         style = "yellow" if source.kind is Kind.MODELLED else ""
-        shown.add_row(name, f"{_number(value)}{band}", f"{source.kind}\n{source.date}", said, style=style)
+        shown.add_row(name, f"{number_text(value)}{band}", f"{source.kind}\n{source.date}", said, style=style)
     out = console()
     out.print(shown)
     if tier.solved:

@@ -67,7 +67,7 @@ def calibrate_published(
     for gpus in sorted(gpu_counts):
         serving = on_gpus(tier.serving, gpus)
         held = StepTimeModel(tier.shape, serving, gpu).kv_pool_tokens() // LONG_CONTEXT_TOKENS
-        tau_s = _layer_latency_s(tier.shape, serving, gpu, point) if held >= max(contexts, 1) else None
+        tau_s = layer_latency_s(tier.shape, serving, gpu, point) if held >= max(contexts, 1) else None
         attempts.append(Attempt(gpus, held, tau_s))
         if attempts[-1].believed:
             return Calibration(_solved(tier, attempts[-1], point, speed_source, date), tuple(attempts))
@@ -80,7 +80,7 @@ def on_gpus(serving: ServingProfile, gpus: int) -> ServingProfile:
     return replace(serving, gpus=gpus, kv_shards=float(gpus) if sharded else min(serving.kv_shards, gpus))
 
 
-def _layer_latency_s(shape: ModelShape, serving: ServingProfile, gpu: Gpu, point: OperatingPoint) -> float:
+def layer_latency_s(shape: ModelShape, serving: ServingProfile, gpu: Gpu, point: OperatingPoint) -> float:
     """tau in seconds, whatever it comes to; negative where the rest alone is too slow."""
     context_tokens = point.batch * point.context_tokens
 
@@ -96,7 +96,7 @@ def _layer_latency_s(shape: ModelShape, serving: ServingProfile, gpu: Gpu, point
 def solve_layer_latency(shape: ModelShape, serving: ServingProfile, gpu: Gpu, point: OperatingPoint) -> float:
     """tau in seconds, at which a steady batch of point.batch sequences of point.context_tokens runs at
     point.tokens_per_s per user. Raises CalibrationError outside 30..150 us."""
-    attempt = Attempt(serving.gpus, 0, _layer_latency_s(shape, serving, gpu, point))
+    attempt = Attempt(serving.gpus, 0, layer_latency_s(shape, serving, gpu, point))
     if not attempt.believed or attempt.layer_latency_s is None:
         raise CalibrationError(_refusal([attempt], gpu, point, 0))
     return attempt.layer_latency_s
