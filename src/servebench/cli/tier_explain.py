@@ -19,7 +19,7 @@ from servebench.cli.tier_figures import (
     weights_source,
     with_band,
 )
-from servebench.cli.tiers import number_text, numbers, source_json
+from servebench.cli.tier_numbers import number_text, numbers, source_json
 from servebench.engine.step_time import StepTimeModel
 
 POINTS = ((1, 8_000), (32, 64_000), (128, 64_000), (8, 1_000_000))  # batch, context of each

@@ -4,7 +4,6 @@ A MODELLED value is marked so wherever it stands, with its band.
 """
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from servebench.catalog.profile import with_profiles
 from servebench.catalog.provenance import Kind, Source
 from servebench.catalog.tiers import ReferenceModel, Tier
 from servebench.cli.tier_figures import Speed, speed_of, weights_source
+from servebench.cli.tier_numbers import number_text, numbers, source_json
 from servebench.errors import UsageError
 
 
@@ -51,19 +51,6 @@ def command(tier: str | None, explain: bool, profile: Path | None, as_json: bool
         _print_all(catalog)
     else:
         _print_one(tiers[0], catalog.gpu(tiers[0].serving.gpu_id))
-
-
-def numbers(tier: Tier) -> dict[str, tuple[Any, Source]]:
-    """Every sourced value of the tier by the name of its source key, in the order of the definitions."""
-    found: dict[str, tuple[Any, Source]] = {}
-    for part in (tier, tier.shape, tier.serving):
-        for field in fields(part):
-            if field.name in tier.sources and field.name != "operating_point":
-                found[field.name] = (getattr(part, field.name), tier.sources[field.name])
-    for effort, median in tier.reasoning_tokens.items():
-        key = f"reasoning_tokens.{effort}"
-        found[key] = (median, tier.sources[key])
-    return found
 
 
 def to_json(catalog: Catalog, tiers: list[Tier], *, whole: bool) -> dict[str, Any]:
@@ -119,10 +106,6 @@ def _tier_json(tier: Tier, gpu: Gpu) -> dict[str, Any]:
             name: {"value": value, **source_json(source)} for name, (value, source) in numbers(tier).items()
         },
     }
-
-
-def source_json(source: Source) -> dict[str, Any]:
-    return {field.name: getattr(source, field.name) for field in fields(source)}
 
 
 def _print_all(catalog: Catalog) -> None:
@@ -181,13 +164,6 @@ def _marked(value: float, source: Source, form: str, unit: float) -> str:
         return f"{text}\nMODELLED"
     number = form.split(" ")[0]
     return f"{text}\nMODELLED\n{number.format(source.low / unit)}-{number.format(source.high / unit)}"
-
-
-def number_text(value: float) -> str:
-    """Integers in full, and whole numbers up to ten million; the rest to six digits."""
-    if isinstance(value, int) or (value == int(value) and abs(value) < 1e7):
-        return f"{int(value):,}"
-    return f"{value:.6g}"
 
 
 def _print_one(tier: Tier, gpu: Gpu) -> None:
