@@ -92,7 +92,7 @@ class RealtimeReplica:
         """Ends the step in flight and starts the next, one of each at most: the loop is shared."""
         now_s = self._clock.now_s()
         if self._step is not None and self._step.end_s <= now_s:
-            self._finish(self._step, now_s)
+            self._finish(self._step)
         if self._start_s is not None and self._start_s <= now_s:
             self._step = self.replica.start_step(self._start_s)
             # nothing to start: what was planned has been cancelled
@@ -101,7 +101,7 @@ class RealtimeReplica:
         if due_s is not None:
             self._deadline.set(self._clock.wall_s(due_s))
 
-    def _finish(self, step: Step, now_s: float) -> None:
+    def _finish(self, step: Step) -> None:
         self._step = None
         end_s, before_s, second = step.end_s, self._last_end_s, int(time.time())
         sinks, total, usual, odd = self._sinks, 0, 0, []
@@ -117,7 +117,7 @@ class RealtimeReplica:
             if finished:
                 self.log.sequence(sequence)
         self._last_end_s = end_s
-        late_s = (now_s - end_s) / self._clock.scale
+        late_s = time.monotonic() - self._clock.wall_s(end_s)
         self.log.step(end_s, late_s)
         if late_s > MAX_LAG_S:
             self._clock.slip(late_s)

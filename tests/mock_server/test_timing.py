@@ -4,16 +4,19 @@ import asyncio
 import itertools
 import json
 import time
+from contextlib import ExitStack
 
 import pytest
 
+from mock_server.clock import EngineClock
 from mock_server.deadline import LoopDeadline, make_deadline
 from mock_server.realtime import RealtimeReplica, StepReport
 from servebench.catalog.load import load_catalog
 from servebench.engine.replica import Replica
 from servebench.engine.sequence import Sequence
 from tests.mock_server.fast_mock import fast_mock, fast_tier
-from tests.mock_server.raw_http import chat_body, connect, request_bytes
+from tests.mock_server.metrics_page import total
+from tests.mock_server.raw_http import chat_body, connect, events, read_answer, request_bytes
 from tests.mock_server.server_process import running_mock
 
 
@@ -148,3 +151,29 @@ def test_a_cancelled_plan_leaves_the_replica_ready() -> None:
         return kept.tokens
 
     assert asyncio.run(run()) == 5
+
+
+def test_a_clock_that_slips_stands_still_and_never_goes_back() -> None:
+    clock = EngineClock(50)
+    before_s = clock.now_s()
+    clock.slip(0.05)
+    assert clock.now_s() == before_s
+    assert clock.wall_s(before_s) > time.monotonic()
+    time.sleep(0.06)
+    assert clock.now_s() > before_s
+
+
+def test_a_server_that_cannot_keep_up_slips_and_goes_as_fast_as_it_can() -> None:
+    """At 5,000 times the speed no machine keeps up."""
+    with running_mock("--tier", "grok-4.3", "--time-scale", "5000") as url, ExitStack() as stack:
+        body = chat_body(stream=True, max_completion_tokens=400, reasoning_effort="none")
+        connections = [stack.enter_context(connect(url)) for _ in range(20)]
+        began_s = time.monotonic()
+        for connection in connections:
+            connection.sendall(request_bytes("POST", "/v1/chat/completions", json.dumps(body).encode()))
+        for connection in connections:
+            assert len(events(read_answer(connection)[2])) == 401
+        took_s = time.monotonic() - began_s
+        assert took_s < 10  # 8,000 chunks
+        late_s = total(url, "mock_step_late_seconds_sum") / total(url, "mock_step_late_seconds_count")
+        assert late_s < 1
