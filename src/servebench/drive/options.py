@@ -26,6 +26,8 @@ from servebench.workload.scenario import Scenario, load_scenario
 DEFAULT_BYTES_PER_TOKEN = 4.0
 DEFAULT_CONTEXT_TOKENS = 1_000_000
 
+_LEAD_S = 0.5  # from Locust's start of a test to T0, and some more
+
 
 def add_arguments(parser: Any) -> None:
     add = parser.add_argument  # not in a group: only the parser itself knows include_in_web_ui
@@ -33,6 +35,8 @@ def add_arguments(parser: Any) -> None:
     add("--scenario", default="", help="Scenario name or YAML file, where the locustfile names none")
     add("--model", default="", help="Model to ask for (default: the scenario's)")
     add("--rate", type=float, default=0.0, help="Open loop: arrivals per second (default 0: closed loop)")
+    add("--duration", type=float, default=0.0, help="With --rate: seconds of arrivals; ends after the last")
+    add("--task-grace", type=float, default=-1.0, help="Seconds for sessions to finish (-1: the scenario's)")
     add("--prompts", default="", help="Send these prompts: JSONL of messages, ShareGPT, or a directory")
     add("--seed", type=int, default=1, help="Seed of arrivals, lengths and prompts")
     add("--slo", action="append", default=[], help='Gate, e.g. "ttft p99 < 2s"', include_in_web_ui=False)
@@ -130,8 +134,9 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
             seed=options.seed,
             rate_rps=options.rate if open_loop else None,
             users=None if open_loop else max(int(options.num_users or 1), 1),
-            duration_s=float(options.run_time) if options.run_time else None,
+            duration_s=_duration_s(options, open_loop),
             prompts=options.prompts or None,
+            task_grace_s=options.task_grace if options.task_grace >= 0 else None,
         ),
         target_url=url,
         target_kind="xai" if is_xai(url) else "other",
@@ -144,3 +149,15 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
         metrics_port=options.metrics_port,
         own_exit_codes=False,
     )
+
+
+def _duration_s(options: Any, open_loop: bool) -> float | None:
+    """None: the scenario's. Locust's -t counts from before T0, and what is due after its end is never sent:
+    arrivals end sooner.
+    """
+    if open_loop and options.duration > 0:
+        return float(options.duration)
+    if not options.run_time:
+        return None
+    run_time_s = float(options.run_time)
+    return max(run_time_s - _LEAD_S, run_time_s / 2) if open_loop else run_time_s
