@@ -15,7 +15,7 @@ from servebench.plan.objectives import (
     queue_grows,
     samples_needed,
 )
-from servebench.plan.simulation import SimulationResult
+from servebench.plan.simulated import SimulationResult
 from servebench.results.gate import Verdict
 from servebench.results.slo import parse_slo, parse_slos
 
@@ -26,7 +26,9 @@ def result(**columns: object) -> SimulationResult:
     fields: dict[str, object] = {
         "arrival_s": np.arange(n, dtype=float),
         "ttft_s": zeros, "tpot_s": zeros, "e2e_s": zeros, "wait_s": zeros,
-        "cached_tokens": zeros.astype(np.int64), "refused": 0, "end_s": float(n), "gpu_busy_share": 0.5,
+        "prompt_tokens": np.full(n, 1_000), "output_tokens": np.full(n, 10), "origin": np.arange(n),
+        "cached_tokens": zeros.astype(np.int64), "measured": np.arange(n) >= 0.1 * n, "refused": 0,
+        "end_s": float(n), "gpu_busy_share": 0.5,
         "peak_kv_usage": 0.1, "preemptions": 0, "steps": 1, "generated_tokens": 1,
     }  # fmt: skip
     return SimulationResult(**(fields | columns))  # type: ignore[arg-type]
@@ -78,7 +80,6 @@ def check_one(text: str, run: SimulationResult) -> Check:
     return check(
         parse_slo(text),
         run,
-        prompt_tokens=np.full(n, 1_000),
         class_index=np.arange(n) % 2,
         class_names=("even", "odd"),
     )

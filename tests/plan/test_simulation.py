@@ -8,9 +8,10 @@ import pytest
 
 from servebench.catalog.load import load_catalog
 from servebench.engine.step_time import StepTimeModel
+from servebench.plan.demand import Demand
 from servebench.plan.simulation import SimulationResult, simulate
 from servebench.plan.steady_state import largest_batch, steady_state
-from servebench.plan.traffic import Demand, Traffic
+from servebench.plan.traffic import Traffic
 from servebench.workload.scenario import load_scenario, parse_scenario
 
 CATALOG = load_catalog()
@@ -121,7 +122,8 @@ def test_the_closed_form_agrees_with_the_simulation() -> None:
     demands = demand()
     result = run(demands.traffic(8_000, rate_rps=400, cv=1.0))
     simulated_rps = 8_000 / result.end_s
-    prompt, output = demands.means(8_000)
+    means = demands.means(8_000)
+    prompt, output = means.prompt_tokens, means.output_tokens
     model = StepTimeModel(TIER.shape, TIER.serving, GPU)
     state = largest_batch(
         model, tpot_limit_s=0.08, prompt_tokens=prompt, output_tokens=output, cached_tokens=192
@@ -141,3 +143,75 @@ def test_the_closed_form_refuses_what_cannot_be() -> None:
     drafting = replace(TIER.serving, draft_tokens=3, accepted_tokens=2.5)
     faster = steady_state(StepTimeModel(TIER.shape, drafting, GPU), 8, prompt_tokens=100, output_tokens=50)
     assert faster.tpot_s < steady_state(model, 8, prompt_tokens=100, output_tokens=50).tpot_s
+
+
+SESSIONS = """
+name: agents
+load: {rate_rps: 1, duration_s: 10}
+classes:
+  - name: agent
+    input_tokens: 3000
+    output_tokens: 40
+    reasoning_effort: none
+    tools: [run_sql]
+    shared_prefix: {tokens: 1200, share: 1, variants: 1}
+    session:
+      {turns: 2, calls_per_turn: 3, answer_tokens: 40, result_tokens: 500, message_tokens: 50,
+       tool_time_s: 0.5, think_time_s: 4}
+"""
+
+
+def test_later_calls_of_a_session_follow_the_end_of_the_one_before() -> None:
+    agents = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=1)
+    assert agents.means().calls == 6
+    traffic = agents.traffic(60, rate_rps=0.5, cv=1.0)
+    result = run(traffic, 2)
+    assert len(result.arrival_s) == 360
+    assert (np.diff(result.arrival_s) >= 0).all()
+    assert result.generated_tokens == 360 * 40
+    ends_s = result.arrival_s + result.e2e_s
+    block = TIER.serving.block_tokens
+    for session in range(60):
+        rows = np.flatnonzero(result.origin == session)
+        waits_s = result.arrival_s[rows[1:]] - ends_s[rows[:-1]]
+        assert waits_s == pytest.approx([0.5, 0.5, 4.0, 0.5, 0.5])
+        prompts = result.prompt_tokens[rows]
+        assert np.diff(prompts).tolist() == [540, 540, 90, 540, 540]
+        if session:  # the router may send a call to the other replica, which has only the shared beginning
+            whole = set((prompts[:-1] // block * block).tolist())
+            shared = (TIER.preamble_tokens + 1200) // block * block
+            assert all(hit in whole | {shared} for hit in result.cached_tokens[rows[1:]].tolist())
+    assert result.measured.sum() > 100
+    assert not result.measured[0]
+
+
+def test_on_one_replica_a_session_hits_all_it_sent_before() -> None:
+    agents = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=2)
+    result = run(agents.traffic(5, rate_rps=0.2, cv=1.0))
+    block = TIER.serving.block_tokens
+    for session in range(5):
+        rows = np.flatnonzero(result.origin == session)
+        assert (
+            result.cached_tokens[rows[1:]].tolist()
+            == (result.prompt_tokens[rows[:-1]] // block * block).tolist()
+        )
+
+
+def test_a_warm_cache_is_there_from_the_start() -> None:
+    traffic = Traffic(np.array([0.0]), np.array([1_000]), np.array([5]), block_keys=(tuple(range(10)),))
+    cold, warm = run(traffic), simulate(traffic, tier=TIER, gpu=GPU, replicas=1, warm_keys=tuple(range(10)))
+    assert (cold.cached_tokens[0], warm.cached_tokens[0]) == (0, 10 * TIER.serving.block_tokens)
+    assert warm.steps <= cold.steps
+
+
+def test_an_observer_sees_all_the_busy_time_and_changes_nothing() -> None:
+    traffic = demand().traffic(300, rate_rps=3, cv=1.0)
+    seen_s = []
+    watched = simulate(
+        traffic, tier=TIER, gpu=GPU, replicas=2, seed=1,
+        observe=lambda replica, step: seen_s.append(step.end_s - step.start_s),
+    )  # fmt: skip
+    alone = run(traffic, 2)
+    assert watched.ttft_s == pytest.approx(alone.ttft_s)
+    assert sum(seen_s) == pytest.approx(watched.gpu_busy_share * 2 * watched.end_s)
+    assert len(seen_s) == watched.steps == alone.steps

@@ -18,8 +18,8 @@ from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import Tier
 from servebench.engine.disaggregation import Split
 from servebench.engine.step_time import StepTimeModel
+from servebench.plan.demand import Demand
 from servebench.plan.objectives import (
-    WARMUP_SHARE,
     Check,
     check,
     judged,
@@ -28,14 +28,15 @@ from servebench.plan.objectives import (
     samples_needed,
 )
 from servebench.plan.search import Found, fewest_passing, highest_passing
-from servebench.plan.simulation import SimulationResult, simulate
-from servebench.plan.traffic import Demand
+from servebench.plan.simulated import WARMUP_SHARE, SimulationResult
+from servebench.plan.simulation import simulate
 from servebench.results.gate import Verdict
 from servebench.results.slo import Slo
 from servebench.workload.scenario import Scenario
 
 LOAD_SHARE = 0.8  # of a replica's capacity, so that bursts and failures have room
 PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percentile needs
+SESSION_SPANS = 2.0  # simulated seconds of a probe of sessions, in lengths of one
 MAX_REQUESTS = 40_000  # of one simulation: about two seconds of a core
 CONFIRMING_SEEDS = 2
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
@@ -111,9 +112,12 @@ class Planner:
         return self._demands[seed]
 
     def requests_for(self, rate_rps: float) -> int:
-        """Requests of a run at this rate: two minutes of it, the percentile's samples after warm-up at
-        least."""
-        least = ceil(self._class_factor() * self._samples / (1 - WARMUP_SHARE)) + 1
+        """Arrivals of a run at this rate: two minutes of it, the percentile's samples after warm-up at least;
+        of sessions as many as start while two of them would follow one another."""
+        means = self.demand().means()
+        least = ceil(self._class_factor() * self._samples / (1 - WARMUP_SHARE) / means.calls) + 1
+        if self.demand().has_sessions:  # half of the span, once the fleet is full of them, is measured
+            return max(2 * least, ceil(rate_rps * max(PROBE_S, SESSION_SPANS * means.lasts_s)))
         return max(least, ceil(rate_rps * PROBE_S))
 
     def _class_factor(self) -> float:
@@ -126,8 +130,8 @@ class Planner:
     def probe(self, rate_rps: float, *, replicas: int, cv: float, seed: int | None = None) -> Probe:
         """Simulates and judges. INCONCLUSIVE only where no objective failed and some has too few samples."""
         seed = self.seed if seed is None else seed
-        count = min(self.requests_for(rate_rps), MAX_REQUESTS)
         demand = self.demand(seed)
+        count = min(self.requests_for(rate_rps), int(MAX_REQUESTS / demand.means().calls))
         traffic = demand.traffic(count, rate_rps=rate_rps, cv=cv)
         self._on_progress(f"simulating {replicas} x {self.tier.id} at {rate_rps:.3g} requests/s")
         result = simulate(
@@ -143,8 +147,7 @@ class Planner:
             check(
                 slo,
                 result,
-                prompt_tokens=traffic.prompt_tokens,
-                class_index=demand.class_of(count),
+                class_index=demand.class_of(result.origin),
                 class_names=demand.class_names,
             )
             for slo in self.slos
@@ -187,15 +190,16 @@ class Planner:
     def first_guess_rps(self) -> float:
         """What a batch of an eighth of max_num_seqs would carry, by the step-time formula alone."""
         model = StepTimeModel(self.tier.shape, self.tier.serving, self.gpu)
-        prompt, output = self.demand().means()
+        means = self.demand().means()
+        prompt, output = means.prompt_tokens / means.calls, means.output_tokens / means.calls
         batch = max(1, self.tier.serving.max_num_seqs // 8)
         decode_s = output / (batch * model.tokens_per_s_per_user(batch, prompt + output / 2))
-        return 1 / (decode_s + model.prefill_s(int(prompt)) / 4)
+        return 1 / (decode_s + model.prefill_s(int(prompt)) / 4) / means.calls
 
     def fleet(self, rate_rps: float, *, replicas: int, cv: float, seed: int | None = None) -> Probe:
         """The fleet at the whole rate; or, where that takes too many requests, as many replicas as can be
         simulated at their share of it (which is harder: a small fleet pools less)."""
-        whole = rate_rps * PROBE_S
+        whole = self.requests_for(rate_rps) * self.demand().means().calls
         simulated = replicas if whole <= MAX_REQUESTS else max(1, int(replicas * MAX_REQUESTS / whole))
         return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv, seed=seed)
 
@@ -224,11 +228,10 @@ def replicas_for(rate_rps: float, capacity_rps: float) -> int:
 def latency_summary(result: SimulationResult) -> dict[str, dict[str, float | int | None]]:
     """p50, p95, p99 (nearest rank) and n of each latency after the warm-up; null where n is too small for a
     two-sided 95 % interval."""
-    start = ceil(WARMUP_SHARE * len(result.arrival_s))
     least_n = {"p50": 6, "p95": 72, "p99": 368}
     summary: dict[str, dict[str, float | int | None]] = {}
     for name in ("ttft_s", "tpot_s", "e2e_s"):
-        values = getattr(result, name)[start:]
+        values = getattr(result, name)[result.measured]
         values = values[~np.isnan(values)]
         summary[name] = {
             key: nearest_rank(values, int(key[1:]) / 100) if len(values) >= least else None

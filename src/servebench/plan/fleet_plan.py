@@ -62,7 +62,7 @@ class FleetPlan:
     @property
     def tokens_per_s(self) -> float:
         """Input (cached too) and output tokens at the planned rate."""
-        return self.rate_rps * sum(self.planner.demand().means())
+        return self.rate_rps * self.planner.demand().means().tokens
 
     @property
     def modelled(self) -> tuple[str, ...]:

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from scipy.stats import linregress
 
 from servebench.errors import UsageError
-from servebench.plan.simulation import SimulationResult
+from servebench.plan.simulated import SimulationResult
 from servebench.results.gate import Verdict, fails, minimum_n, passes
 from servebench.results.slo import Slo
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-WARMUP_SHARE = 0.1
 METRICS = ("ttft", "service_ttft", "tpot", "e2e", "interactivity")
 _BATCHES = 20
 _OVERLOAD = 0.005  # of the run: a wait that rises by less than that is no overload to speak of
@@ -85,16 +84,15 @@ def check(
     slo: Slo,
     result: SimulationResult,
     *,
-    prompt_tokens: NDArray[np.int64],
     class_index: NDArray[np.int64],
     class_names: tuple[str, ...],
 ) -> Check:
-    """Judges one objective on the requests after the warm-up (the first tenth)."""
-    rows = np.arange(len(result.arrival_s)) >= WARMUP_SHARE * len(result.arrival_s)
+    """Judges one objective on the rows to measure. class_index: of every row of the result."""
+    rows = result.measured.copy()
     if slo.class_name is not None:
         rows &= class_index == class_names.index(slo.class_name)
     values = _values(slo.metric, result)[rows]
-    limits = slo.limit + slo.limit_s_per_prompt_token * prompt_tokens[rows]
+    limits = slo.limit + slo.limit_s_per_prompt_token * result.prompt_tokens[rows]
     defined = ~np.isnan(values)
     values, limits = values[defined], limits[defined]
     if slo.at_most:
@@ -121,8 +119,7 @@ def queue_grows(result: SimulationResult) -> bool:
     """Whether the wait for admission rises through the run, as it must where more comes than is served: the
     slope of 20 batch means is above 0 with 99 % confidence, and the rise more than the mean and 0.5 % of the
     run. A queue that grows has no percentiles, whatever the limits say."""
-    start = int(WARMUP_SHARE * len(result.wait_s))
-    waits = result.wait_s[start:]
+    waits = result.wait_s[result.measured]
     waits = waits[np.isfinite(waits)]
     if len(waits) < 2 * _BATCHES:
         return False
@@ -131,8 +128,7 @@ def queue_grows(result: SimulationResult) -> bool:
         return False
     fit = linregress(np.arange(_BATCHES), batches, alternative="greater")
     rise_s = fit.slope * _BATCHES
-    span_s = result.arrival_s[-1] - result.arrival_s[start]
-    return bool(fit.pvalue < 0.01 and rise_s > max(batches.mean(), _OVERLOAD * span_s))
+    return bool(fit.pvalue < 0.01 and rise_s > max(batches.mean(), _OVERLOAD * result.window_s))
 
 
 def _values(metric: str, result: SimulationResult) -> Floats:

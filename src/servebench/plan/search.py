@@ -1,5 +1,5 @@
-"""The highest rate that passes: doubling until it fails, then bisection of the logarithm; and the smallest
-fleet.
+"""The highest rate that passes: doubling until it fails (or ever larger steps down until one passes), then
+bisection of the logarithm; and the smallest fleet.
 
 The answers are the last that passed, never a midpoint. Every probe should use the same seeds (common random
 numbers), so that pass or fail is nearly monotone.
@@ -32,14 +32,20 @@ def highest_passing(
 ) -> Found:
     """Searches up from start_rps, or between known_rps, which is known to pass, and what failed."""
     passing, failing = known_rps, None
-    rate_rps, probes = max(start_rps, known_rps), 0
+    rate_rps, probes, seen, down = max(start_rps, known_rps), 0, False, 2.0
     while probes < max_probes and (failing is None or failing / passing > tolerance):
         probes += 1
         if passes(rate_rps):
-            passing = rate_rps
+            passing, seen = rate_rps, True
         else:
             failing = rate_rps
-        rate_rps = 2 * rate_rps if failing is None else (passing * failing) ** 0.5
+        if failing is None:
+            rate_rps *= 2
+        elif seen:
+            rate_rps = (passing * failing) ** 0.5
+        else:  # only known_rps is known to pass, which may be far below
+            rate_rps = max(failing / down, (passing * failing) ** 0.5)
+            down *= down
     return Found(passing, failing, probes)
 
 
