@@ -38,6 +38,7 @@ LOAD_SHARE = 0.8  # of a replica's capacity, so that bursts and failures have ro
 PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percentile needs
 SESSION_SPANS = 2.0  # simulated seconds of a probe of sessions, in lengths of one
 MAX_REQUESTS = 40_000  # of one simulation: about two seconds of a core
+MAX_SESSION_CALLS = 12_000  # the same of sessions, whose prompts are long: some ten seconds
 CONFIRMING_SEEDS = 2
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
 
@@ -91,11 +92,13 @@ class Planner:
         seed: int = 0,
         router: str = "least-loaded",
         split: Split | None = None,
+        probe_s: float = PROBE_S,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.tier, self.gpu, self.seed, self.router, self.split = tier, gpu, seed, router, split
         self.slos = judged(slos)
         self.scenario = scenario
+        self._probe_s = probe_s
         self._on_progress = on_progress or (lambda text: None)
         self._demands: dict[int, Demand] = {}
         self._samples = samples_needed(self.slos)
@@ -117,8 +120,11 @@ class Planner:
         means = self.demand().means()
         least = ceil(self._class_factor() * self._samples / (1 - WARMUP_SHARE) / means.calls) + 1
         if self.demand().has_sessions:  # half of the span, once the fleet is full of them, is measured
-            return max(2 * least, ceil(rate_rps * max(PROBE_S, SESSION_SPANS * means.lasts_s)))
-        return max(least, ceil(rate_rps * PROBE_S))
+            return max(2 * least, ceil(rate_rps * max(self._probe_s, SESSION_SPANS * means.lasts_s)))
+        return max(least, ceil(rate_rps * self._probe_s))
+
+    def _most_calls(self) -> int:
+        return MAX_SESSION_CALLS if self.demand().has_sessions else MAX_REQUESTS
 
     def _class_factor(self) -> float:
         """By how much more requests are needed where an objective is about a rare class only."""
@@ -131,7 +137,7 @@ class Planner:
         """Simulates and judges. INCONCLUSIVE only where no objective failed and some has too few samples."""
         seed = self.seed if seed is None else seed
         demand = self.demand(seed)
-        count = min(self.requests_for(rate_rps), int(MAX_REQUESTS / demand.means().calls))
+        count = min(self.requests_for(rate_rps), int(self._most_calls() / demand.means().calls))
         traffic = demand.traffic(count, rate_rps=rate_rps, cv=cv)
         self._on_progress(f"simulating {replicas} x {self.tier.id} at {rate_rps:.3g} requests/s")
         result = simulate(
@@ -200,7 +206,8 @@ class Planner:
         """The fleet at the whole rate; or, where that takes too many requests, as many replicas as can be
         simulated at their share of it (which is harder: a small fleet pools less)."""
         whole = self.requests_for(rate_rps) * self.demand().means().calls
-        simulated = replicas if whole <= MAX_REQUESTS else max(1, int(replicas * MAX_REQUESTS / whole))
+        most = self._most_calls()
+        simulated = replicas if whole <= most else max(1, int(replicas * most / whole))
         return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv, seed=seed)
 
     def fewest_replicas(self, rate_rps: float, *, least: int, most: int, cv: float) -> int:
