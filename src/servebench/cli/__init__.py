@@ -17,6 +17,7 @@ VERBS = {
     "run": "One measured run of a scenario against a mock, the xAI API or any URL.",
     "init": "Write a commented scenario to edit, from a shipped one.",
     "plan": "Replicas, GPUs and dollars an hour for a rate and an SLO, by simulation.",
+    "economics": "Per tier: speed, cost to serve, price or break-even price, margin, energy, what binds.",
     "tiers": "The model tiers of the catalog, each number with its source.",
     "prices": "API prices, with dates and sources.",
     "calibrate": "A tier profile that runs at a published speed, for the mock and the plan.",

@@ -26,7 +26,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What one figure shows. log_x: xs are decimal logarithms already. shade: an x range to grey out.
+    """What one figure shows. log_x, log_y: xs or ys are decimal logarithms already. shade: an x range to
+    grey out.
 
     limit_x, limit_y: a dashed line. marks: xs of small crosses at the top edge (failures).
     """
@@ -38,6 +39,7 @@ class Chart:
     lines: Sequence[Line]
     caption: str = ""
     log_x: bool = False
+    log_y: bool = False
     y_top: float | None = None
     shade: tuple[float, float] | None = None
     limit_x: float | None = None
@@ -53,16 +55,24 @@ class Chart:
         xs += [value for value in (self.limit_x,) if value is not None]
         low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
         if self.log_x:
-            return math.floor(low * 2) / 2, max(math.ceil(high * 2) / 2, math.floor(low * 2) / 2 + 0.5)
+            return _half_decades(low, high)
         return min(low, 0.0), high if high > min(low, 0.0) else min(low, 0.0) + 1
 
     def y_range(self) -> tuple[float, float]:
         if self.y_top is not None:
             return 0.0, self.y_top
+        if self.log_y:
+            ys = [y for line in self.lines for y in line.ys] or [0.0]
+            return _half_decades(min(ys), max(ys))
         highest = max((max(line.ys) for line in self.lines if len(line.ys)), default=0.0)
         if self.limit_y is not None and self.limit_y < 3 * highest:
             highest = max(highest, self.limit_y)
         return 0.0, 1.05 * highest if highest > 0 else 1.0
+
+
+def _half_decades(low: float, high: float) -> tuple[float, float]:
+    start = math.floor(low * 2) / 2
+    return start, max(math.ceil(high * 2) / 2, start + 0.5)
 
 
 def svg(chart: Chart) -> str:
@@ -106,7 +116,7 @@ def readout(chart: Chart) -> dict[str, Any]:
     x0, x1 = chart.x_range()
     return {
         "width": WIDTH, "left": LEFT, "right": RIGHT, "x0": x0, "x1": x1, "log": chart.log_x,
-        "xname": chart.x_name,
+        "logy": chart.log_y, "xname": chart.x_name,
         "lines": [
             [line.name, [float(f"{x:.6g}") for x in line.xs], [float(f"{y:.4g}") for y in line.ys]]
             for line in chart.lines
@@ -126,11 +136,11 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def _axes(chart: Chart, x_at: Callable[[float], float], y_at: Callable[[float], float]) -> list[str]:
     parts = []
-    for y in ticks(*chart.y_range()):
+    for y, label in _ticks_of(*chart.y_range(), log=chart.log_y, count=5):
         at = y_at(y)
         parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{RIGHT:g}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 6:g}" y="{at + 4:.1f}" text-anchor="end">{_tick(y)}</text>')
-    for x, label in _x_ticks(chart):
+        parts.append(f'<text x="{LEFT - 6:g}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
+    for x, label in _ticks_of(*chart.x_range(), log=chart.log_x, count=7):
         at = x_at(x)
         parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{BOTTOM:g}" y2="{BOTTOM + 4:g}"/>')
         parts.append(f'<text x="{at:.1f}" y="{BOTTOM + 16:g}" text-anchor="middle">{label}</text>')
@@ -145,16 +155,15 @@ def _axes(chart: Chart, x_at: Callable[[float], float], y_at: Callable[[float], 
     return parts
 
 
-def _x_ticks(chart: Chart) -> list[tuple[float, str]]:
-    x0, x1 = chart.x_range()
-    if not chart.log_x:
-        return [(x, _tick(x)) for x in ticks(x0, x1, 7)]
+def _ticks_of(low: float, high: float, *, log: bool, count: int) -> list[tuple[float, str]]:
+    if not log:
+        return [(value, _tick(value)) for value in ticks(low, high, count)]
     found = []
-    for power in range(math.floor(x0), math.ceil(x1) + 1):
+    for power in range(math.floor(low), math.ceil(high) + 1):
         for factor in (1, 2, 5):
-            x = power + math.log10(factor)
-            if x0 - 1e-9 <= x <= x1 + 1e-9:
-                found.append((x, _tick(factor * 10.0**power)))
+            value = power + math.log10(factor)
+            if low - 1e-9 <= value <= high + 1e-9:
+                found.append((value, _tick(factor * 10.0**power)))
     return found
 
 

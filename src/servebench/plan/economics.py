@@ -230,7 +230,7 @@ def fleet_for(demand_rps: float, capacity_rps: float, tier: Tier, gpu: Gpu, term
 
 def replica_availability(tier: Tier, per_node: float) -> float:
     """A replica is down when any of its nodes of 8 GPUs is."""
-    return per_node ** max(1.0, tier.serving.gpus / 8)
+    return float(per_node ** max(1.0, tier.serving.gpus / 8))
 
 
 def _near_rps(planner: Planner) -> float | None:

@@ -37,6 +37,7 @@ class Question:
     terms: Terms
     demand: Wanted | None
     seed: int
+    probe_s: float = PROBE_S  # simulated seconds of a probe of the capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ def answer(question: Question, tier_id: str) -> TierEconomics | str:
         prefill_tokens_per_s=PREFILL_TOKENS / model.prefill_s(PREFILL_TOKENS),
         classes=[cls.name for cls in question.scenario.classes],
     )
-    planner = Planner(question.scenario, tier=tier, gpu=gpu, slos=slos, seed=question.seed, probe_s=PROBE_S)
+    planner = Planner(
+        question.scenario, tier=tier, gpu=gpu, slos=slos, seed=question.seed, probe_s=question.probe_s
+    )
     demand = question.demand
     try:
         return tier_economics(

@@ -86,7 +86,7 @@ class _Feed:
         self._keys = traffic.block_keys
         self._later: list[tuple[float, int, int, int]] = []  # time, tie, row, call
         self._of: dict[int, tuple[int, int]] = {}  # watched sequence -> row, call
-        self.watched: set[int] = set()  # sequences that another call follows
+        self.watched: dict[int, Sequence] = {}  # that another call follows
         self.served: list[Served] = []
         self.started = 0
         self.refused = 0
@@ -112,14 +112,14 @@ class _Feed:
         """The call after this one, which has just ended."""
         assert sequence.finished_s is not None
         row, call = self._of.pop(sequence.id)
-        self.watched.discard(sequence.id)
+        del self.watched[sequence.id]
         at_s = sequence.finished_s + self._traffic.later(row)[call].wait_s
         heappush(self._later, (at_s, len(self.served), row, call + 1))
 
     def refuse(self, sequence: Sequence) -> None:
-        """No replica can hold it: its session ends."""
+        """No replica can hold it, or its queue is full: its session ends."""
         self.refused += 1
-        self.watched.discard(sequence.id)
+        self.watched.pop(sequence.id, None)
         self._of.pop(sequence.id, None)
 
     def _submit(self, at_s: float, row: int, call: int) -> Served:
@@ -131,9 +131,9 @@ class _Feed:
             follow_up = later[call - 1]
             keys = self._traffic.keys_of(row, follow_up.prompt_tokens)
             prompt, output = follow_up.prompt_tokens, follow_up.output_tokens
-        if call < len(later):
-            self.watched.add(number)
-            self._of[number] = (row, call)
         served = Served(Sequence(number, at_s, prompt, output, keys), row, call)
+        if call < len(later):
+            self.watched[number] = served.sequence
+            self._of[number] = (row, call)
         self.served.append(served)
         return served

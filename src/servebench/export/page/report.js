@@ -21,7 +21,7 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
         const middle = (low + high + 1) >> 1;
         if (xs[middle] <= x) low = middle; else high = middle - 1;
       }
-      return xs.length && xs[low] <= x ? `${name} ${Number(ys[low].toPrecision(3))}` : null;
+      return xs.length && xs[low] <= x ? `${name} ${Number((chart.logy ? 10 ** ys[low] : ys[low]).toPrecision(3))}` : null;
     });
     const shown = chart.log ? 10 ** x : x;
     caption.textContent = `${chart.xname} ${Number(shown.toPrecision(3))}: ${values.filter(Boolean).join(", ")}`;
