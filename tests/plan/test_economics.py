@@ -1,4 +1,4 @@
-"""Economics: rows that add up, bands around them, fleets for a demand, clusters, and the dead-end sentence."""
+"""Economics: rows that add up, bands around them, fleets for a demand, clusters, dead ends."""
 
 import datetime
 from decimal import Decimal

@@ -1,4 +1,6 @@
-"""Replicas in virtual time under one heap of events: the end of a step, or the moment a replica may start one."""
+"""Replicas in virtual time under one heap of events: the end of a step, or the moment a replica may start
+one.
+"""
 
 from collections.abc import Callable
 from heapq import heappop, heappush

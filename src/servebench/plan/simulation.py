@@ -1,7 +1,7 @@
 """A scenario's traffic on a fleet in virtual time. Deterministic for a seed.
 
-First calls arrive by the traffic's vector; a session's next call arrives a wait after the end of the one before.
-Each goes where the router sends it.
+First calls arrive by the traffic's vector; a session's next call arrives a wait after the end of the one
+before. Each goes where the router sends it.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ def simulate(
 ) -> SimulationResult:
     """Runs all requests to their end. on_progress gets the share of first calls done, now and then.
 
-    split: each of `replicas` is a group of so many replicas that prefill and so many that decode. warm_keys:
-    blocks that every prefix cache holds at the start. observe: sees each step before its tokens are handed out
-    (and makes the simulation take every step singly).
+    split: each of `replicas` is a group of so many replicas that prefill and so many that decode.
+    warm_keys: blocks that every prefix cache holds at the start. observe: sees each step before its tokens
+    are handed out (and makes the simulation take every step singly).
     """
     if replicas < 1:
         raise ValueError(f"a fleet needs a replica, not {replicas}")
