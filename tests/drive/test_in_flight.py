@@ -14,7 +14,7 @@ from servebench.drive.in_flight import InFlight
 def test_it_is_the_sum_of_the_clipped_spans(spans: list[tuple[int, int]], start: int, length: int) -> None:
     end = start + length
     count = InFlight(start, end)
-    events = sorted([(a, 1) for a, b in spans if a < b] + [(b, -1) for a, b in spans if a < b])
+    events = [(a, 1) for a, b in spans if a < b] + [(b, -1) for a, b in spans if a < b]
     for at, by in events:
         count.change(by, at)
     clipped = sum(max(min(b, end) - max(a, start), 0) for a, b in spans if a < b)

@@ -43,6 +43,14 @@ import click
     help="Seconds after the arrivals in which agents' sessions may go on (default: the scenario's).",
 )
 @click.option(
+    "--cooldown",
+    "cooldown_s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Last seconds of arrivals left out of percentiles; load runs on through them.",
+)
+@click.option(
     "--trace",
     type=click.Path(dir_okay=False),
     help="Replay this trace's times and lengths (Azure, BurstGPT, Mooncake, ServeGen, Bailian, JSONL).",

@@ -176,7 +176,9 @@ class Conductor:
     def _phase(self, elapsed_s: float) -> str:
         if elapsed_s < self.workload.warmup_s:
             return "warmup"
-        return "steady" if elapsed_s < self.workload.duration_s and self.stopped_s is None else "drain"
+        if elapsed_s >= self.workload.duration_s or self.stopped_s is not None:
+            return "drain"
+        return "cooldown" if elapsed_s >= self.workload.duration_s - self.settings.cooldown_s else "steady"
 
     def _offered_rate_rps(self, elapsed_s: float) -> float:
         if (

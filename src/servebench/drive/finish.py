@@ -50,12 +50,11 @@ class RunFacts:
 
     @property
     def mean_in_flight(self) -> float | None:
-        """Requests under way, counted by the shards, over the steady window; None for a window cut short."""
-        window_s = self.duration_s - self.warmup_s
-        whole = self.stopped_s is None or self.stopped_s >= self.duration_s
-        if window_s <= 0 or not whole or len(self.finals) < self.shards:
+        """Requests under way, counted by the shards, over the steady window; None where a shard is lost."""
+        finals = self.finals.values()
+        if len(finals) < self.shards or any(final["in_flight_span_s"] <= 0 for final in finals):
             return None
-        return sum(float(final["in_flight_area_s"]) for final in self.finals.values()) / window_s
+        return sum(float(final["in_flight_area_s"]) / final["in_flight_span_s"] for final in finals)
 
     def manifest(self, settings: RunSettings) -> dict[str, Any]:
         plan = settings.plan
@@ -75,6 +74,7 @@ class RunFacts:
             "prompts": plan.prompts.name if plan.prompts is not None else None,
             "duration_s": self.duration_s,
             "warmup_s": self.warmup_s,
+            "cooldown_s": settings.cooldown_s,
             "schedule_hash": self.schedule_hash,
             "planned_requests": self.planned_requests,
             "slo": list(settings.slo),

@@ -38,6 +38,8 @@ def add_arguments(parser: Any) -> None:
     add("--duration", type=float, default=0.0, help="With --rate: seconds of arrivals; ends after the last")
     add("--task-grace", type=float, default=-1.0, help="Seconds for sessions to finish (-1: the scenario's)")
     add("--prompts", default="", help="Send these prompts: JSONL of messages, ShareGPT, or a directory")
+    add("--warmup", type=float, default=-1.0, help="Seconds left out at the start (default: none under 60 s)")
+    add("--cooldown", type=float, default=0.0, help="Seconds left out at the end, load running on")
     add("--seed", type=int, default=1, help="Seed of arrivals, lengths and prompts")
     add("--slo", action="append", default=[], help='Gate, e.g. "ttft p99 < 2s"', include_in_web_ui=False)
     add("--goodput", action="append", default=[], help="Limits in ms, e.g. ttft:500", include_in_web_ui=False)
@@ -93,6 +95,15 @@ def build_plan(
         ) from None
 
 
+def check_window(plan: WorkloadPlan, cooldown_s: float) -> None:
+    """Raises UsageError where warm-up and cool-down leave nothing of the run."""
+    if cooldown_s and plan.warmup + cooldown_s >= plan.duration:
+        raise UsageError(
+            f"the warm-up of {plan.warmup:g} s and the cool-down of {cooldown_s:g} s leave nothing of a run "
+            f"of {plan.duration:g} s"
+        )
+
+
 def price_date(model: str) -> str | None:
     """The day from which the model's price sheet holds; None for a model without one."""
     try:
@@ -127,17 +138,21 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
     parse_goodput(options.goodput)
     run_dir = Path(options.out) if options.out else free_run_dir(scenario.name, options.seed)
     open_loop = options.rate > 0
+    plan = build_plan(
+        scenario,
+        model=options.model or None,
+        seed=options.seed,
+        rate_rps=options.rate if open_loop else None,
+        users=None if open_loop else max(int(options.num_users or 1), 1),
+        duration_s=_duration_s(options, open_loop),
+        prompts=options.prompts or None,
+        task_grace_s=options.task_grace if options.task_grace >= 0 else None,
+        warmup_s=options.warmup if options.warmup >= 0 else None,
+    )
+    check_window(plan, options.cooldown)
     return RunSettings(
-        plan=build_plan(
-            scenario,
-            model=options.model or None,
-            seed=options.seed,
-            rate_rps=options.rate if open_loop else None,
-            users=None if open_loop else max(int(options.num_users or 1), 1),
-            duration_s=_duration_s(options, open_loop),
-            prompts=options.prompts or None,
-            task_grace_s=options.task_grace if options.task_grace >= 0 else None,
-        ),
+        plan=plan,
+        cooldown_s=options.cooldown,
         target_url=url,
         target_kind="xai" if is_xai(url) else "other",
         price_date=price_date(options.model or scenario.model),

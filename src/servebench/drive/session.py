@@ -77,7 +77,8 @@ class LoadSession:
         self._ids = range(shard, len(self.workload.intended_ns), shards)
         self._next_id = shard
         self._arrivals_over = False
-        self._in_flight = InFlight(round(self.workload.warmup_s * 1e9), round(self.workload.duration_s * 1e9))
+        measured_until_s = self.workload.duration_s - settings.cooldown_s
+        self._in_flight = InFlight(round(self.workload.warmup_s * 1e9), round(measured_until_s * 1e9))
         self._closing = Event()
         self._drain_until_s = 0.0
         self.loop = EngineLoop(
@@ -164,6 +165,7 @@ class LoadSession:
             return
         self._closing.set()
         stopped_ns = self._since_t0_ns()
+        self._in_flight.cut(stopped_ns)
         self._turns.stop()
         if self._pacer is not None:
             self._pacer.stop()
@@ -189,6 +191,7 @@ class LoadSession:
             "disk_error": self.disk_error,
             "cpu_ratio": self._cpu_ratio(),
             "in_flight_area_s": self._in_flight.area_s(self._since_t0_ns()),
+            "in_flight_span_s": self._in_flight.span_s,
             "health": dataclasses.asdict(self.loop.health()),
         }
 
@@ -212,6 +215,8 @@ class LoadSession:
                 asked_output_tokens=spec.output_tokens,
             )  # fmt: skip
             self._specs[request_id] = spec
+            self._in_flight.change(+1, intended_ns)
+            self._in_flight.change(-1, stopped_ns)
             self._keep(record, array("i"))
 
     def _prepare(self, request_id: int) -> None:

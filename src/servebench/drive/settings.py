@@ -30,6 +30,7 @@ class RunSettings(BaseModel):
     print_json: bool = False
     quiet: bool = False
     metrics_port: int | None = Field(default=0, ge=0, le=65535)  # 0: any free port; None: no endpoint
+    cooldown_s: float = Field(default=0.0, ge=0)  # at the end of the arrivals, kept out of percentiles
     max_in_flight: int = Field(default=10_000, gt=0)
     grace_s: float = Field(default=30.0, ge=0)  # wait for what is in flight once arrivals have ended
     connect_timeout_s: float = Field(default=10.0, gt=0)

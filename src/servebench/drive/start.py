@@ -7,7 +7,7 @@ from typing import Literal
 
 from servebench.catalog.load import load_catalog
 from servebench.drive import launch, targets
-from servebench.drive.options import build_plan, free_run_dir, price_date
+from servebench.drive.options import build_plan, check_window, free_run_dir, price_date
 from servebench.drive.settings import RunSettings
 from servebench.errors import UsageError
 from servebench.results.redaction import redact_command
@@ -36,6 +36,7 @@ class RunRequest:
     duration_s: float | None = None
     warmup_s: float | None = None
     task_grace_s: float | None = None
+    cooldown_s: float = 0.0
     trace: str | None = None
     trace_start_s: float = 0.0
     rate_scale: float = 1.0
@@ -88,6 +89,7 @@ def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
             print_json=request.print_json,
             quiet=request.quiet,
             metrics_port=request.metrics_port,
+            cooldown_s=request.cooldown_s,
             max_in_flight=request.max_in_flight,
             grace_s=request.grace_s,
         )
@@ -140,6 +142,7 @@ def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
         trace=_trace(request),
         prompts=request.prompts,
     )
+    check_window(plan, request.cooldown_s)
     plan.build()  # contradictions show here, before anything is started
     return plan, model
 

@@ -116,7 +116,9 @@ def _phase(facts: RunFacts, now_s: float, *, last: bool) -> str:
         return "finished"
     if now_s < facts.warmup_s:
         return "warmup"
-    return "drain" if facts.duration_s is not None and now_s > facts.duration_s else "steady"
+    if facts.duration_s is None or now_s <= facts.duration_s - facts.cooldown_s:
+        return "steady"
+    return "drain" if now_s > facts.duration_s else "cooldown"
 
 
 def _offered_rps(manifest: dict[str, Any], now_s: float) -> float:

@@ -182,7 +182,7 @@ def health(run: Run, summary: Summary) -> str:
     stamps = sum(record.user_stamps for record in run.records)
     lag = everything.latency_s["client_lag"]
     reused = sum(record.reused_connection for record in run.records)
-    little = summary.run.get("little_error")
+    little = summary.flow.little
     limit = f"{LAG_FLOOR_S * 1e3:.0f} ms, or {LAG_SHARE_OF_TTFT:.0%} of the TTFT limit"
     rows = (
         ("client lag p50", figures.percentile(lag, "p50"), ""),
@@ -193,9 +193,13 @@ def health(run: Run, summary: Summary) -> str:
         ("chunks that shared a read", _of(coalesced, chunks), figures.share(MAX_COALESCED_SHARE)),
         ("chunks without a kernel stamp", _of(stamps, chunks), ""),
         ("requests on a reused connection", _of(reused, len(run.records)), ""),
-        ("in flight, from the records", figures.rate(everything.mean_in_flight), ""),
-        ("in flight, counted apart", figures.rate(facts.mean_in_flight), ""),
-        ("difference of the two", figures.share(little), figures.share(MAX_LITTLE_ERROR)),
+        ("under way, arrivals times residence", figures.rate(little.expected if little else None), ""),
+        ("under way, counted apart", figures.rate(facts.mean_in_flight), ""),
+        (
+            "difference of the two",
+            figures.share(little.error if little else None),
+            figures.share(MAX_LITTLE_ERROR),
+        ),
         ("records cut off", figures.count(run.torn), "0"),
         ("chunk times lost", figures.count(run.chunks.lost), ""),
         *_selfcheck(run.manifest.get("selfcheck")),
@@ -228,7 +232,7 @@ def facts(run: Run, summary: Summary) -> str:
     items = "".join(
         f"<dt>{escape(key.replace('_', ' '))}</dt><dd>{escape(_flat(value))}</dd>"
         for key, value in shown.items()
-        if value not in (None, "", [], {}) and key != "little_error"
+        if value not in (None, "", [], {})
     )
     return f"<h2>Run</h2><dl>{items}</dl>"
 

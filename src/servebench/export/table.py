@@ -7,10 +7,11 @@ from rich.text import Text
 from servebench.export import figures
 from servebench.results.class_summary import ClassSummary
 from servebench.results.gate import Verdict
-from servebench.results.summary import Summary
+from servebench.results.summary import ALL, Summary
 
 PIPED_COLUMNS = 100
-_SHOWN = ("ttft", "ttfvt", "tpot", "itl", "e2e")
+_SHOWN = ("ttft", "service_ttft", "ttfvt", "tpot", "itl", "e2e")
+_DIFFERS = 0.01  # of the p99: by less, two rows would say the same
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
@@ -51,9 +52,16 @@ def _rates(summary: Summary) -> Table:
             figures.rate(one.completed_rps),
             figures.rate(one.goodput_rps),
             figures.share(one.attainment),
-            figures.rate(one.output_tokens_per_s),
+            _tokens_out(summary, name, one),
         )
     return table
+
+
+def _tokens_out(summary: Summary, name: str, one: ClassSummary) -> str:
+    """The total with its interval, where there is one."""
+    whole = summary.flow.output_tokens
+    half = None if name != ALL or whole is None or whole.high is None else whole.high - whole.mean
+    return figures.rate(one.output_tokens_per_s) + ("" if half is None else f" ±{figures.rate(half)}")
 
 
 def _costs(summary: Summary) -> Table:
@@ -96,7 +104,7 @@ def _latencies(summary: Summary) -> Table:
     for position, (name, one) in enumerate(summary.classes.items()):
         if position:
             table.add_section()
-        shown = [metric for metric in _SHOWN if metric != "ttfvt" or _differs(one)]
+        shown = [metric for metric in _SHOWN if _worth_a_row(one, metric)]
         for row, metric in enumerate(shown):
             values = one.latency_s[metric]
             table.add_row(
@@ -109,9 +117,17 @@ def _latencies(summary: Summary) -> Table:
     return table
 
 
-def _differs(one: ClassSummary) -> bool:
-    """Whether the first visible token came later than the first of any kind: there was reasoning."""
-    return one.latency_s["ttfvt"].mean != one.latency_s["ttft"].mean
+def _worth_a_row(one: ClassSummary, metric: str) -> bool:
+    """TTFVT where there was reasoning; TTFT from the send where requests left late."""
+    ttft, other = one.latency_s["ttft"], one.latency_s[metric]
+    if metric == "ttfvt":
+        return other.mean != ttft.mean
+    if metric != "service_ttft" or ttft.mean is None or other.mean is None:
+        return metric != "service_ttft"
+    pairs = [(ttft.mean, other.mean)]
+    if ttft.p99 is not None and other.p99 is not None:
+        pairs.append((ttft.p99.value, other.p99.value))
+    return any(one > two * (1 + _DIFFERS) for one, two in pairs)
 
 
 def _endings(summary: Summary) -> list[Text]:

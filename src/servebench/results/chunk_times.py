@@ -36,26 +36,36 @@ class ChunkTimes:
 
     def gaps(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """All gaps between chunks (first chunks and lost ones left out), and each one's record position."""
-        keep = np.ones(len(self.values), dtype=bool)
         counts = np.diff(self.offsets)
-        keep[self.offsets[:-1][counts > 0]] = False
-        keep &= self.values != LOST
-        owner = np.repeat(np.arange(len(self), dtype=np.int64), counts)
-        return self.values[keep], owner[keep]
+        some = counts > 0
+        values = np.delete(self.values, self.offsets[:-1][some]) if some.any() else self.values
+        owner = np.repeat(np.arange(len(self), dtype=np.int64), counts - some)
+        lost = values == LOST
+        if not lost.any():
+            return values, owner
+        return values[~lost], owner[~lost]
+
+    def at_us(self, sent_ns: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """When each chunk came, on the clock of sent_ns (of each record; NaN = 0), in us; and how many each
+        record has of them. A record with losses has none.
+        """
+        counts = np.diff(self.offsets)
+        lost = self.values == LOST
+        if lost.any():
+            whole = np.bincount(np.repeat(np.arange(len(self)), counts)[lost], minlength=len(self)) == 0
+            values, counts = self.values[np.repeat(whole, counts)], np.where(whole, counts, 0)
+        else:
+            values = self.values
+        at_us = np.cumsum(values, dtype=np.int64)
+        firsts = np.cumsum(counts) - counts
+        before = np.concatenate(([0], at_us))[firsts]
+        at_us += np.repeat(np.rint(np.nan_to_num(sent_ns) / 1e3).astype(np.int64) - before, counts)
+        return at_us, counts
 
     def since_send_us(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Each chunk's time since its send, and its record's position; a record with losses is left out."""
-        counts = np.diff(self.offsets)
-        owner = np.repeat(np.arange(len(self), dtype=np.int64), counts)
-        running = np.concatenate(([0], np.cumsum(self.values, dtype=np.int64)))
-        since = running[1:] - np.repeat(running[self.offsets[:-1]], counts)
-        lost = self.values == LOST
-        if not lost.any():
-            return since, owner
-        damaged = np.zeros(len(self), dtype=bool)
-        damaged[owner[lost]] = True
-        whole = ~damaged[owner]
-        return since[whole], owner[whole]
+        since, counts = self.at_us(np.zeros(len(self)))
+        return since, np.repeat(np.arange(len(self), dtype=np.int64), counts)
 
     @classmethod
     def of(cls, per_record: "Sequence[array[int] | Sequence[int] | NDArray[np.int32]]") -> "ChunkTimes":

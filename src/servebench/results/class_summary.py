@@ -6,16 +6,14 @@ for, so a short run without warm-up shows fewer completions than arrivals.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from servebench.meter.record import RequestRecord
 from servebench.results.columns import OUTCOMES, Columns
-from servebench.results.cost_split import Cost, cost_of, per_million, plain
+from servebench.results.cost_split import Cost, per_million, plain
 from servebench.results.facts import Objectives
 from servebench.results.percentiles import Distribution, distribution, of_sorted
 from servebench.results.steady_state import Window
@@ -84,17 +82,13 @@ class ClassSummary:
 
 def summarise_class(
     columns: Columns,
-    records: Sequence[RequestRecord],
     chunk_share: NDArray[np.float64],
     *,
     window: Window,
     objectives: Objectives,
-    components: NDArray[np.int64] | None,
+    cost: Cost,
 ) -> ClassSummary:
-    """columns, records: the class's rows. chunk_share: of each row, the share of its chunks in the window.
-
-    components: the rows of cost_split.component_rows.
-    """
+    """columns: the class's rows. chunk_share: of each row, the share of its chunks in the window."""
     inside = columns.select(window.contains(columns.numbers["intended_ns"]))
     span_s = window.duration_s
     tokens = columns.tokens()
@@ -123,7 +117,7 @@ def summarise_class(
         mean_in_flight=rate(float(residence_s.sum())),
         latency_s={metric: _latency(inside, metric) for metric in LATENCIES},
         tokens={kind: int(counts.sum()) for kind, counts in tokens.items()},
-        cost=cost_of(records, components),
+        cost=cost,
     )
 
 

@@ -71,7 +71,9 @@ class Columns:
         return len(self.outcome)
 
     def select(self, rows: Bools) -> "Columns":
-        """The rows where `rows` is True, with their gaps."""
+        """The rows where `rows` is True, with their gaps; itself where that is all."""
+        if rows.all():
+            return self
         new_position = np.cumsum(rows) - 1
         of_rows = rows[self.gap_owner]
         return Columns(

@@ -12,7 +12,8 @@ class RunFacts:
     """None = not known. planned_requests: arrivals scheduled (open loop). cpu_ratio: busiest worker, cores.
 
     loop_lag_s: p99 of how late the event loop came to data that had arrived. mean_in_flight: counted by the
-    load generator, over the window. missing: one line for each thing the run is known to have lost.
+    load generator, over the window. varying: the load changes by plan.
+    missing: one line for each thing the run is known to have lost.
     """
 
     mode: str = "open"
@@ -24,6 +25,7 @@ class RunFacts:
     cpu_ratio: float | None = None
     loop_lag_s: float | None = None
     mean_in_flight: float | None = None
+    varying: bool = False
     missing: tuple[str, ...] = ()
     interrupted: bool = False
     stopped_by_budget: bool = False
@@ -48,6 +50,7 @@ class RunFacts:
             cpu_ratio=_cpu_ratio(shards),
             loop_lag_s=max(lags_us) / 1e6 if lags_us else None,
             mean_in_flight=_number(manifest.get("mean_in_flight")),
+            varying=_varying(manifest),
             missing=tuple(_missing(manifest, shards)),
             interrupted=bool(manifest.get("interrupted")),
             stopped_by_budget=bool(manifest.get("stopped_by_budget")),
@@ -75,6 +78,14 @@ class Objectives:
         for each in scenario.get("classes") or ():
             own += [f"{each['name']}: {text}" for text in each.get("slo") or ()]
         return cls((), parse_slos(own), _goodput(scenario))
+
+
+def _varying(manifest: Mapping[str, Any]) -> bool:
+    """A trace, or a load with a shape: no one expects it to be steady."""
+    scenario = manifest.get("scenario")
+    load = scenario.get("load") if isinstance(scenario, Mapping) else None
+    shaped = isinstance(load, Mapping) and load.get("shape") is not None
+    return bool(manifest.get("trace")) or shaped
 
 
 def _goodput(scenario: Mapping[str, Any]) -> Goodput | None:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servebench.meter.record import RequestRecord
-from servebench.results.chunk_times import ChunkTimes
+from servebench.results.chunk_times import LOST, ChunkTimes
 from servebench.results.class_summary import ClassSummary, number_json, summarise_class
 from servebench.results.columns import Columns
-from servebench.results.cost_split import PriceOf, catalog_price, component_rows
+from servebench.results.cost_split import Costs, PriceOf, catalog_price, component_rows, cost_of
 from servebench.results.facts import Objectives, RunFacts
+from servebench.results.flow import Flow
 from servebench.results.gate import GateResult, Verdict, judge, overall
 from servebench.results.percentiles import percentile
 from servebench.results.run_directory import Run
@@ -25,8 +26,8 @@ SCHEMA = 1
 ALL = "all"
 _RUN_KEYS = (
     "run_id", "model", "target", "mode", "seed", "schedule_hash", "rate_rps", "users", "trace", "prompts",
-    "t0_utc", "duration_s", "warmup_s", "planned_requests", "workers", "interrupted", "notes",
-    "versions", "host",
+    "t0_utc", "duration_s", "warmup_s", "cooldown_s", "planned_requests", "workers", "interrupted",
+    "notes", "versions", "host",
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ class Summary:
     gates: tuple[GateResult, ...]
     classes: dict[str, ClassSummary]
     window: Window
+    flow: Flow
     run: dict[str, Any]
     interrupted: bool
     stopped_by_budget: bool
@@ -60,6 +62,7 @@ class Summary:
             "gates": [gate_json(result) for result in self.gates],
             "classes": {name: one.to_json() for name, one in self.classes.items()},
             **({"tasks": {name: one.to_json() for name, one in self.tasks.items()}} if self.tasks else {}),
+            **self.flow.to_json(),
             "run": self.run,
         }
 
@@ -97,36 +100,25 @@ def summarise(
     """
     columns = Columns.of(records, chunks) if columns is None else columns
     window = _window(columns, facts)
-    components = None if price_of is None else component_rows(records, price_of)
-    share = _chunk_share(columns, chunks, window)
-    classes: dict[str, ClassSummary] = {}
-    every = np.ones(len(columns), dtype=bool)
-    for name, rows in ((ALL, every), *((name, _rows(columns, name)) for name in columns.class_names)):
-        key = "all (class)" if name == ALL and rows is not every else name
-        classes[key] = summarise_class(
-            columns if rows is every else columns.select(rows),
-            [record for record, taken in zip(records, rows.tolist(), strict=True) if taken],
-            share[rows],
-            window=window,
-            objectives=objectives,
-            components=None if components is None else components[rows],
-        )
+    classes = _classes(records, columns, chunks, window=window, objectives=objectives, price_of=price_of)
     inside = columns.select(window.contains(columns.numbers["intended_ns"]))
     gates = tuple(_judge(slo, inside, objectives, window) for slo in objectives.gates)
-    little_error = _little_error(facts.mean_in_flight, classes[ALL].mean_in_flight)
+    flow = Flow.of(columns, chunks, window=window, facts=facts)
     reasons = invalid_reasons(
         columns,
+        inside=inside,
         window=window,
         facts=facts,
         ttft_limit_s=ttft_limit_s(objectives.slos, objectives.goodput),
         torn=torn,
-        little_error=little_error,
+        little_error=None if flow.little is None else flow.little.error,
     )
     unknown_cost = classes[ALL].cost.unknown
     return Summary(
         valid=not reasons,
         invalid_reasons=tuple(reasons),
         warnings=(
+            *flow.warnings(facts),
             *warnings(columns, [result.slo.text for result in gates if not result.n]),
             *([f"{unknown_cost} requests have no known price"] if unknown_cost else ()),
         ),
@@ -134,15 +126,42 @@ def summarise(
         gates=gates,
         classes=classes,
         window=window,
-        run={
-            **_run_facts(manifest or {}, window),
-            "mean_in_flight_counted": facts.mean_in_flight,
-            "little_error": little_error,
-        },
+        flow=flow,
+        run=_run_facts(manifest or {}, window),
         interrupted=facts.interrupted,
         stopped_by_budget=facts.stopped_by_budget,
         tasks=summarise_tasks(records, window),
     )
+
+
+def _classes(
+    records: Sequence[RequestRecord],
+    columns: Columns,
+    chunks: ChunkTimes,
+    *,
+    window: Window,
+    objectives: Objectives,
+    price_of: PriceOf | None,
+) -> dict[str, ClassSummary]:
+    """All, then each class. One whose name is taken by the total is "all (class)"."""
+    costs = Costs.of(records)
+    components = None if price_of is None else component_rows(records, price_of, costs=costs, columns=columns)
+    share = _chunk_share(columns, chunks, window)
+
+    def of(rows: NDArray[np.bool_]) -> ClassSummary:
+        return summarise_class(
+            columns.select(rows),
+            share[rows],
+            window=window,
+            objectives=objectives,
+            cost=cost_of(costs, rows, columns, components),
+        )
+
+    classes = {ALL: of(np.ones(len(columns), dtype=bool))}
+    for name in columns.class_names:
+        alone = len(columns.class_names) == 1
+        classes["all (class)" if name == ALL else name] = classes[ALL] if alone else of(_rows(columns, name))
+    return classes
 
 
 def gate_json(result: GateResult) -> dict[str, Any]:
@@ -201,22 +220,19 @@ def _rows(columns: Columns, name: str) -> NDArray[np.bool_]:
 
 def _chunk_share(columns: Columns, chunks: ChunkTimes, window: Window) -> NDArray[np.float64]:
     """Of each request, the share of its chunks inside the window; without chunks, by its last token."""
-    since_us, owner = chunks.since_send_us()
-    sent_ns = np.nan_to_num(columns.numbers["sent_ns"])
-    inside = window.contains(sent_ns[owner] + since_us * 1000.0)
-    n = len(columns)
-    total = np.bincount(owner, minlength=n)
-    within = np.bincount(owner, weights=inside, minlength=n)
-    by_end = window.contains(columns.numbers["last_token_ns"]).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.where(total > 0, within / np.maximum(total, 1), by_end)
-
-
-def _little_error(counted: float | None, from_records: float | None) -> float | None:
-    """Relative difference of the mean number in flight as counted and as the records have it."""
-    if counted is None or not from_records:
-        return None
-    return counted / from_records - 1
+    first_ns, last_ns = columns.numbers["first_token_ns"], columns.numbers["last_token_ns"]
+    sent_ns = columns.numbers["sent_ns"]
+    inside = (first_ns >= window.start_ns) & (last_ns < window.end_ns)
+    apart = np.isnan(last_ns) | (last_ns < window.start_ns) | (first_ns >= window.end_ns)
+    share = inside.astype(np.float64)
+    for row in np.flatnonzero(~inside & ~apart).tolist():  # few: those in flight at an end of the window
+        times = chunks[row]
+        if len(times) and LOST not in times:
+            at_ns = sent_ns[row] + np.cumsum(times, dtype=np.int64) * 1000.0
+            share[row] = float(window.contains(at_ns).mean())
+        else:
+            share[row] = float(window.start_ns <= last_ns[row] < window.end_ns)
+    return share
 
 
 def _run_facts(manifest: Mapping[str, Any], window: Window) -> dict[str, Any]:

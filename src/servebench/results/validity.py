@@ -26,17 +26,20 @@ MAX_LITTLE_ERROR = 0.005
 def invalid_reasons(
     columns: Columns,
     *,
+    inside: Columns,
     window: Window,
     facts: RunFacts,
     ttft_limit_s: float | None = None,
     torn: int = 0,
     little_error: float | None = None,
 ) -> list[str]:
-    """columns: the whole run. ttft_limit_s: the tightest asked for. torn: record lines that were cut off."""
+    """columns: the whole run; inside: of the window. ttft_limit_s: the tightest asked for. torn: record
+    lines that were cut off.
+    """
     reasons = [*_samples(columns, window, facts), *_arrivals(columns, facts), *facts.missing]
     if torn:
         reasons.append(f"{torn} record{'s were' if torn > 1 else ' was'} cut off as the run was killed")
-    reasons += _lag(columns.select(window.contains(columns.numbers["intended_ns"])), ttft_limit_s)
+    reasons += _lag(inside, ttft_limit_s)
     chunks, coalesced = (float(columns.numbers[name].sum()) for name in ("chunks", "coalesced"))
     if chunks and coalesced / chunks > MAX_COALESCED_SHARE:
         reasons.append(
