@@ -1,5 +1,6 @@
 """MSER-5, batch means, the slope of saturation and Little's law, on series whose truth is known."""
 
+from array import array
 from dataclasses import replace
 
 import numpy as np
@@ -76,9 +77,8 @@ def test_the_interval_of_the_throughput_holds_the_truth_as_often_as_it_says() ->
 @settings(max_examples=40)
 @given(made_runs(max_size=12), st.integers(0, 30), st.integers(10, 60))
 def test_the_series_is_the_records_over_time(made: made_run.Made, start_s: int, length_s: int) -> None:
-    made = [
-        (replace(record, end_ns=max(record.end_ns, record.sent_ns or 0)), times) for record, times in made
-    ]
+    ordered = ((record, max(record.end_ns, record.sent_ns or 0), times) for record, times in made)
+    made = [(replace(record, end_ns=end_ns), times) for record, end_ns, times in ordered]
     columns = Columns.of([record for record, _ in made], made_run.chunk_times(made))
     window = Window(start_s * 10**9, (start_s + length_s) * 10**9)
     series = LoadSeries.of(columns, made_run.chunk_times(made), window)
@@ -125,7 +125,7 @@ def queue(rng: np.random.Generator, rho: float, seconds: float, *, servers: int 
         free[place] = begin + rng.exponential(1.0)
         times = np.array([(begin - at_s) * 1e6 + 50_000, (free[place] - begin) * 1e6], dtype=np.int64)
         record = made_run.succeeded(number, "chat", round(at_s * 1e9), round(at_s * 1e9), times)
-        made.append((record, made_run.array("i", times.tolist())))
+        made.append((record, array("i", times.tolist())))
     return Columns.of([record for record, _ in made], made_run.chunk_times(made))
 
 

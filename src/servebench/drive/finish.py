@@ -54,7 +54,7 @@ class RunFacts:
         finals = self.finals.values()
         if len(finals) < self.shards or any(final["in_flight_span_s"] <= 0 for final in finals):
             return None
-        return sum(float(final["in_flight_area_s"]) / final["in_flight_span_s"] for final in finals)
+        return sum(float(final["in_flight_area_s"]) / float(final["in_flight_span_s"]) for final in finals)
 
     def manifest(self, settings: RunSettings) -> dict[str, Any]:
         plan = settings.plan

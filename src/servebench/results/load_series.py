@@ -42,7 +42,7 @@ class LoadSeries:
         start_s, end_s = window.start_ns / 1e9, window.end_ns / 1e9
         step_s = (end_s - start_s) / STEPS
         before = min(int(np.ceil(start_s / step_s - 1e-9)), _MOST_BEFORE)
-        edges_s = start_s + np.arange(-before, STEPS + 1) * step_s
+        edges_s = np.asarray(start_s + np.arange(-before, STEPS + 1) * step_s, dtype=np.float64)
         at = columns.numbers
         ttft_s, intended_s = columns.latency_s("ttft"), at["intended_ns"] / 1e9
         told = np.flatnonzero(np.isfinite(ttft_s) & (intended_s < end_s))
