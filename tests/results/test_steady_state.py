@@ -162,8 +162,8 @@ def test_littles_law_counts_the_wait_for_a_place() -> None:
     window = Window(5 * 10**9, 50 * 10**9)
     at = columns.numbers
     (under_way,) = mean_in_flight(at["intended_ns"] / 1e9, at["end_ns"] / 1e9, np.array([5.0, 50.0]))
-    little = Little.of(columns, window, float(under_way))
+    little = Little.of(columns, window, RunFacts(mean_in_flight=float(under_way)))
     assert little is not None
     assert little.error == pytest.approx(0, abs=1e-9)
     assert little.expected == pytest.approx(little.arrivals_rps * little.mean_residence_s)
-    assert Little.of(columns, window, None) is None
+    assert Little.of(columns, window, RunFacts()) is None

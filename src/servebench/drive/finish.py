@@ -48,13 +48,12 @@ class RunFacts:
     warmup_s: float
     notes: tuple[str, ...]
 
-    @property
-    def mean_in_flight(self) -> float | None:
-        """Requests under way, counted by the shards, over the steady window; None where a shard is lost."""
+    def mean_in_flight(self, area: str) -> float | None:
+        """Requests under way over the steady window, by one of the shards' areas; None where one is lost."""
         finals = self.finals.values()
         if len(finals) < self.shards or any(final["in_flight_span_s"] <= 0 for final in finals):
             return None
-        return sum(float(final["in_flight_area_s"]) / float(final["in_flight_span_s"]) for final in finals)
+        return sum(float(final[area]) / float(final["in_flight_span_s"]) for final in finals)
 
     def manifest(self, settings: RunSettings) -> dict[str, Any]:
         plan = settings.plan
@@ -82,7 +81,8 @@ class RunFacts:
             "t0_utc": self.t0_utc,
             "elapsed_s": self.elapsed_s,
             "stopped_s": self.stopped_s,
-            "mean_in_flight": self.mean_in_flight,
+            "mean_in_flight": self.mean_in_flight("in_flight_area_s"),
+            "mean_in_flight_seen": self.mean_in_flight("in_flight_seen_area_s"),
             "interrupted": self.interrupted,
             "workers": self.shards,
             "missing_workers": [shard for shard in range(self.shards) if shard not in self.finals],

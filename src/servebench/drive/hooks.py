@@ -122,7 +122,7 @@ def on_test_stopping(environment: Any, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
         collect(environment, conductor, grace_s)
     elif rig.session is not None:
-        rig.session.drain(grace_s)
+        rig.session.drain(grace_s, stopped_s=conductor.stopped_s)
         Reporter(environment, rig.session).report()
         conductor.finals[0] = rig.session.final()
     finished = conductor.finish()

@@ -88,14 +88,15 @@ def watch_workers(environment: Any, conductor: Conductor) -> None:
 def collect(environment: Any, conductor: Conductor, grace_s: float) -> None:
     """Have every worker that lives drain and hand in; the lost ones are the manifest's missing_workers."""
     runner = environment.runner
-    runner.send_message("servebench_drain", {"grace_s": grace_s})
+    stopped_s = conductor.stopped_s
+    runner.send_message("servebench_drain", {"grace_s": grace_s, "stopped_s": stopped_s})
 
     def all_in() -> bool:
         return living_shards(runner) <= set(conductor.finals)
 
     complete = rig.wait_for(all_in, grace_s + _DRAIN_MARGIN_S)
     if rig.hurry and not complete:
-        runner.send_message("servebench_drain", {"grace_s": 0.0})
+        runner.send_message("servebench_drain", {"grace_s": 0.0, "stopped_s": stopped_s})
         rig.hurry = False  # heard: the workers need a moment to write down what they abort
         rig.wait_for(all_in, _DRAIN_MARGIN_S)
 

@@ -66,7 +66,7 @@ class LoadSession:
         self.live = LiveStats(wanted.slos, wanted.goodput)
         self.disk_error: str | None = None
         self.records = 0
-        self.stalls = Stalls()
+        self.stalls = Stalls(self._look)
         self._on_record, self._on_idle = on_record, on_idle
         self._writer = PartWriter(Path(settings.run_dir), shard)
         self._biller = Biller(self.workload.model)
@@ -108,6 +108,7 @@ class LoadSession:
         """T0 is known: open loop begins its schedule, closed loop lets its users go at that time."""
         t0_ns = self.t0_ns = self.loop.t0_ns = monotonic_from_realtime(t0_realtime_ns)
         self._cpu_at_start_s = time.process_time()
+        self.stalls.forget()
         if not self.open_loop:
             return
         due_ns = [t0_ns + int(t) for t in self.workload.intended_ns[self.shard :: self.shards]]
@@ -159,13 +160,17 @@ class LoadSession:
     def _since_t0_ns(self) -> int:
         return max(time.monotonic_ns() - self.t0_ns, 0) if self.t0_ns is not None else 0
 
-    def drain(self, grace_s: float) -> None:
-        """Stop arrivals, wait up to grace_s for what is in flight, mark the rest aborted, close the files."""
+    def drain(self, grace_s: float, *, stopped_s: float | None = None) -> None:
+        """Stop arrivals, wait up to grace_s for what is in flight, mark the rest aborted, close the files.
+
+        stopped_s: when the run's arrivals ended, on all shards.
+        """
         if not self.running:
             return
         self._closing.set()
         stopped_ns = self._since_t0_ns()
-        self._in_flight.cut(stopped_ns)
+        if stopped_s is not None:
+            self._in_flight.cut(round(stopped_s * 1e9))
         self._turns.stop()
         if self._pacer is not None:
             self._pacer.stop()
@@ -191,9 +196,15 @@ class LoadSession:
             "disk_error": self.disk_error,
             "cpu_ratio": self._cpu_ratio(),
             "in_flight_area_s": self._in_flight.area_s(self._since_t0_ns()),
+            "in_flight_seen_area_s": self._in_flight.seen_area_s(self._since_t0_ns()),
             "in_flight_span_s": self._in_flight.span_s,
+            "loop_stall": self.stalls.worst(),
             "health": dataclasses.asdict(self.loop.health()),
         }
+
+    def _look(self) -> None:
+        if self.t0_ns is not None:
+            self._in_flight.seen(self.loop.in_flight + self.loop.queued, self._since_t0_ns())
 
     def _cpu_ratio(self) -> float:
         """Cores used since T0."""

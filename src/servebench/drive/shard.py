@@ -110,7 +110,7 @@ def on_drain(environment: Any, msg: Any, **_: Any) -> None:
     if not session.running:
         session.hurry()  # a second order means: now
         return
-    session.drain(msg.data["grace_s"])
+    session.drain(msg.data["grace_s"], stopped_s=msg.data["stopped_s"])
     Reporter(environment, session).report()
     environment.runner._send_stats()  # Locust's own figures of the last seconds
     if rig.own_run_dir is not None:

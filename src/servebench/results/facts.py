@@ -1,6 +1,6 @@
 """RunFacts: what the manifest says of a run that its records can't, and the objectives it was held to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ class RunFacts:
     """None = not known. planned_requests: arrivals scheduled (open loop). cpu_ratio: busiest worker, cores.
 
     loop_lag_s: p99 of how late the event loop came to data that had arrived. mean_in_flight: counted by the
-    load generator, over the window. varying: the load changes by plan.
-    missing: one line for each thing the run is known to have lost.
+    load generator, over the window, from starts and ends; _seen: by looking at the loop each 20 ms.
+    loop_stall_s: p99 of how late a timer of 20 ms fired. clock_uncertainty_s: of the worst known clock of
+    several hosts. missing_stamps: reads that should have carried the kernel's stamp. varying: the load
+    changes by plan. missing: one line for each thing the run is known to have lost.
     """
 
     mode: str = "open"
@@ -25,6 +27,10 @@ class RunFacts:
     cpu_ratio: float | None = None
     loop_lag_s: float | None = None
     mean_in_flight: float | None = None
+    mean_in_flight_seen: float | None = None
+    loop_stall_s: float | None = None
+    clock_uncertainty_s: float | None = None
+    missing_stamps: int = 0
     varying: bool = False
     missing: tuple[str, ...] = ()
     interrupted: bool = False
@@ -36,8 +42,8 @@ class RunFacts:
         shards = [
             shard for shard in dict(manifest.get("shards") or {}).values() if isinstance(shard, Mapping)
         ]
-        health = [dict(shard.get("health") or {}) for shard in shards]
-        lags_us = [one["lag_p99_us"] for one in health if one.get("lag_p99_us") is not None]
+        health = [_part(shard, "health") for shard in shards]
+        lag_us = _largest(one.get("lag_p99_us") for one in health)
         stopped = bool(manifest.get("interrupted")) or bool(manifest.get("stopped_by_budget"))
         return cls(
             mode=str(manifest.get("mode", "open")),
@@ -47,9 +53,13 @@ class RunFacts:
             stopped_s=_number(manifest.get("stopped_s"))
             or (_number(manifest.get("elapsed_s")) if stopped else None),
             planned_requests=manifest.get("planned_requests"),
-            cpu_ratio=_cpu_ratio(shards),
-            loop_lag_s=max(lags_us) / 1e6 if lags_us else None,
+            cpu_ratio=_largest(shard.get("cpu_ratio") for shard in shards),
+            loop_lag_s=None if lag_us is None else lag_us / 1e6,
             mean_in_flight=_number(manifest.get("mean_in_flight")),
+            mean_in_flight_seen=_number(manifest.get("mean_in_flight_seen")),
+            loop_stall_s=_largest(_part(shard, "loop_stall").get("p99_s") for shard in shards),
+            clock_uncertainty_s=_clock_uncertainty_s(manifest),
+            missing_stamps=sum(int(one.get("missing_stamps") or 0) for one in health),
             varying=_varying(manifest),
             missing=tuple(_missing(manifest, shards)),
             interrupted=bool(manifest.get("interrupted")),
@@ -99,10 +109,18 @@ def _goodput(scenario: Mapping[str, Any]) -> Goodput | None:
     return Goodput(general, own) if general or own else None
 
 
-def _cpu_ratio(shards: list[Mapping[str, Any]]) -> float | None:
-    return max(
-        (float(shard["cpu_ratio"]) for shard in shards if shard.get("cpu_ratio") is not None), default=None
-    )
+def _part(shard: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return dict(shard.get(key) or {})
+
+
+def _largest(values: Iterable[Any]) -> float | None:
+    return max((float(value) for value in values if value is not None), default=None)
+
+
+def _clock_uncertainty_s(manifest: Mapping[str, Any]) -> float | None:
+    offsets = dict(manifest.get("clock_offsets_us") or {}).values()
+    worst_us = _largest(offset.get("uncertainty") for offset in offsets if isinstance(offset, Mapping))
+    return None if worst_us is None else worst_us / 1e6
 
 
 def _missing(manifest: Mapping[str, Any], shards: list[Mapping[str, Any]]) -> list[str]:

@@ -23,12 +23,13 @@ class Little:
     """Mean requests under way in the window = arrivals a second * mean residence, both clipped to it.
 
     A residence is from the intended start to the end. counted: the mean as the load generator counted it,
-    apart from the records.
+    apart from the records; seen: by looking at its loop now and then, which knows no request's times.
     """
 
     arrivals_rps: float
     mean_residence_s: float
     counted: float
+    seen: float | None
 
     @property
     def expected(self) -> float:
@@ -40,14 +41,17 @@ class Little:
         return self.counted / self.expected - 1 if self.expected > 0 else None
 
     @classmethod
-    def of(cls, columns: Columns, window: Window, counted: float | None) -> "Little | None":
+    def of(cls, columns: Columns, window: Window, facts: RunFacts) -> "Little | None":
         """None where nobody counted."""
+        counted = facts.mean_in_flight
         if counted is None or window.duration_s <= 0:
             return None
         at = columns.numbers
         inside_s = window.overlap_s(at["intended_ns"], at["end_ns"])
         n = int(np.count_nonzero(inside_s > 0))
-        return cls(n / window.duration_s, float(inside_s.sum()) / n if n else 0.0, counted)
+        return cls(
+            n / window.duration_s, float(inside_s.sum()) / n if n else 0.0, counted, facts.mean_in_flight_seen
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Flow:
     @classmethod
     def of(cls, columns: Columns, chunks: ChunkTimes, *, window: Window, facts: RunFacts) -> "Flow":
         series = LoadSeries.of(columns, chunks, window)
-        little = Little.of(columns, window, facts.mean_in_flight)
+        little = Little.of(columns, window, facts)
         if series is None:
             return cls(None, None, None, little)
         return cls(
@@ -121,7 +125,7 @@ class Flow:
             "little": None if little is None else {
                 "arrivals_rps": little.arrivals_rps, "mean_residence_s": little.mean_residence_s,
                 "in_flight_expected": little.expected, "in_flight_counted": little.counted,
-                "error": little.error,
+                "in_flight_seen": little.seen, "error": little.error,
             },
         }  # fmt: skip
 

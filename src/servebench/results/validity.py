@@ -17,9 +17,11 @@ from servebench.results.steady_state import Window
 LAG_FLOOR_S = 0.010
 LAG_SHARE_OF_TTFT = 0.01
 MIN_SENT_SHARE = 0.99
+SURE = 0.99
 MAX_CPU_RATIO = 0.9  # of a core: past it the loop has no room to catch up
 MAX_LOOP_LAG_S = 0.100
 MAX_COALESCED_SHARE = 0.01
+MAX_CLOCK_UNCERTAINTY_S = LAG_FLOOR_S
 MAX_LITTLE_ERROR = 0.005
 
 
@@ -40,12 +42,8 @@ def invalid_reasons(
     if torn:
         reasons.append(f"{torn} record{'s were' if torn > 1 else ' was'} cut off as the run was killed")
     reasons += _lag(inside, ttft_limit_s)
-    chunks, coalesced = (float(columns.numbers[name].sum()) for name in ("chunks", "coalesced"))
-    if chunks and coalesced / chunks > MAX_COALESCED_SHARE:
-        reasons.append(
-            f"{coalesced / chunks:.1%} of the chunks shared a read with another (at most "
-            f"{MAX_COALESCED_SHARE:.0%}): their gaps are not measured"
-        )
+    reasons += _sent_in_time(inside, window)
+    reasons += _stamps(columns, facts)
     if facts.cpu_ratio is not None and facts.cpu_ratio > MAX_CPU_RATIO:
         reasons.append(
             f"a load-generating process used {facts.cpu_ratio:.0%} of a core (at most {MAX_CPU_RATIO:.0%}); "
@@ -55,6 +53,16 @@ def invalid_reasons(
         reasons.append(
             f"the load generator's loop came {facts.loop_lag_s * 1e3:.0f} ms late to its data (p99; "
             f"at most {MAX_LOOP_LAG_S * 1e3:.0f} ms)"
+        )
+    if facts.loop_stall_s is not None and facts.loop_stall_s > MAX_LOOP_LAG_S:
+        reasons.append(
+            f"the load generator's loop stood still for {facts.loop_stall_s * 1e3:.0f} ms (p99; at most "
+            f"{MAX_LOOP_LAG_S * 1e3:.0f} ms)"
+        )
+    if facts.clock_uncertainty_s is not None and facts.clock_uncertainty_s > MAX_CLOCK_UNCERTAINTY_S:
+        reasons.append(
+            f"a worker's clock is known to ±{facts.clock_uncertainty_s * 1e3:.1f} ms only (at most "
+            f"{MAX_CLOCK_UNCERTAINTY_S * 1e3:.0f} ms): its arrivals are that far off the schedule"
         )
     if little_error is not None and abs(little_error) > MAX_LITTLE_ERROR:
         reasons.append(
@@ -96,6 +104,46 @@ def _arrivals(columns: Columns, facts: RunFacts) -> list[str]:
     return reasons
 
 
+def _sent_in_time(inside: Columns, window: Window) -> list[str]:
+    """Achieved over offered rate: of the window's arrivals, those sent before it was over."""
+    offered = len(inside)
+    sent_ns = inside.numbers["sent_ns"]
+    achieved = int(np.count_nonzero(sent_ns < window.end_ns + LAG_FLOOR_S * 1e9))
+    never = int(np.count_nonzero(np.isnan(sent_ns)))  # counted elsewhere
+    if not offered or (achieved + never) / offered >= MIN_SENT_SHARE:
+        return []
+    return [
+        f"only {achieved} of {offered} requests of the measured window were sent within it (at least "
+        f"{MIN_SENT_SHARE:.0%}): the offered rate was not achieved"
+    ]
+
+
+def _stamps(columns: Columns, facts: RunFacts) -> list[str]:
+    """Chunks whose own time is not known."""
+    reasons = []
+    chunks, coalesced = (int(columns.numbers[name].sum()) for name in ("chunks", "coalesced"))
+    if surely_over(coalesced, chunks, MAX_COALESCED_SHARE):
+        reasons.append(
+            f"{coalesced / chunks:.1%} of the chunks shared a read with another (at most "
+            f"{MAX_COALESCED_SHARE:.0%}): their gaps are not measured"
+        )
+    if facts.missing_stamps:
+        reasons.append(
+            f"{facts.missing_stamps} reads came without the kernel's stamp: their times include the load "
+            "generator's lag"
+        )
+    return reasons
+
+
+def surely_over(found: int, of: int, share: float) -> bool:
+    """Whether so many would be chance in less than one case of a hundred if the true share were `share`: of a
+    few hundred chunks, one stall can make up more than a hundredth.
+    """
+    from scipy.special import bdtrc  # scipy.stats has it too, and takes a second to import
+
+    return found / of > share and float(bdtrc(found - 1, of, share)) < 1 - SURE if of else False
+
+
 def _lag(window_columns: Columns, ttft_limit_s: float | None) -> list[str]:
     lag = window_columns.latency_s("client_lag")
     lag = np.sort(lag[~np.isnan(lag)])
@@ -115,6 +163,12 @@ def _lag(window_columns: Columns, ttft_limit_s: float | None) -> list[str]:
 def warnings(columns: Columns, slos_without_samples: Sequence[str] = ()) -> list[str]:
     """What a reader should know of a run that is valid all the same."""
     lines = [f'no sample for the objective "{text}"' for text in slos_without_samples]
+    chunks, coalesced = (int(columns.numbers[name].sum()) for name in ("chunks", "coalesced"))
+    if chunks and coalesced / chunks > MAX_COALESCED_SHARE:
+        lines.append(
+            f"{coalesced} of {chunks} chunks shared a read with another: the load generator came to them when "
+            "the next was there, and the gaps between them are not measured"
+        )
     missing = int(columns.numbers["user_stamps"].sum())
     if missing:
         lines.append(
