@@ -14,6 +14,7 @@ import pytest
 
 from servebench.errors import OperationError, UsageError
 from servebench.meter.call import Target, Timeouts
+from servebench.meter.connection import Connection
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.record import Outcome, RequestRecord
 from tests.meter.servers import (
@@ -126,6 +127,21 @@ def test_kernel_stamps_tell_the_arrival_however_late_the_loop_reads() -> None:
     assert health.lag_p50_us > 1_500
 
 
+def test_two_frames_can_not_have_come_within_one_and_a_half_of_the_shortest_gap() -> None:
+    """The rule by which a calm stream is read a whole frame at once, and with care after a stall."""
+    loop = EngineLoop(Target("127.0.0.1", 1))
+    try:
+        connection = Connection(loop)
+        for at_ms in (0, 20, 38, 60):
+            connection._learn_pace(10**9 + at_ms * 10**6)
+        assert (connection._calm, connection._alone_ns) == (4, 27_000_000)
+        connection._learn_pace(10**9 + 61 * 10**6)  # a burst: nothing is known of it any more
+        assert connection._calm == 0
+        assert connection._alone_ns > 10**18
+    finally:
+        loop.close()
+
+
 def test_bytes_one_by_one() -> None:
     parts = [bytes((byte,)) for byte in GOOD]
     record = one(replies(*parts))
@@ -233,6 +249,15 @@ def error(status: bytes, body: bytes) -> bytes:
         ),
         (replies(error(b"503 Busy", b"upstream gone")), Outcome.HTTP_5XX, "upstream gone"),
         (replies(error(b"302 Found", b"")), Outcome.BAD_RESPONSE, "302"),
+        (
+            replies(STREAM_HEAD, frame(A), frame(b'event: error\ndata: {"message":"gone"}\n\n'), LAST),
+            Outcome.STREAM_ERROR,
+            "gone",
+        ),
+        (replies(error(b"200 OK", b"<html>hello</html>")), Outcome.BAD_RESPONSE, "neither JSON"),
+        (replies(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"), Outcome.STREAM_CUT, "ended inside"),
+        (replies(STREAM_HEAD, frame(A[:20]), LAST), Outcome.STREAM_CUT, "inside an event"),
+        (replies(STREAM_HEAD, frame(b"\xff\xfe garbage\n\n"), LAST), Outcome.BAD_RESPONSE, "event stream"),
     ],
 )
 def test_what_goes_wrong_has_its_outcome(handler: Handler, outcome: Outcome, word: str) -> None:

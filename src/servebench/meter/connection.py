@@ -24,6 +24,7 @@ _WRITE: Final = 2
 _NOTHING: Final = memoryview(b"")
 _IN_TIME_NS: Final = 1_000_000  # a loop that reads within this,
 _CALM_GAP_NS: Final = 4_000_000  # on a stream whose frames come no faster than this,
+_NEVER: Final = 1 << 62
 _CALM: Final = 8  # for so many reads, finds one frame at a time: it may take it in one read
 _now_ns = time.monotonic_ns
 
@@ -32,6 +33,7 @@ class Connection:
     """send(call, on_done), then wait for on_done. usable: whether it may carry another exchange."""
 
     __slots__ = (
+        "_alone_ns",
         "_answer",
         "_at_ns",
         "_calm",
@@ -70,6 +72,7 @@ class Connection:
         self._connected = self._scheduled = self._sending = self.usable = False
         self._place = self._tries = self._calm = self._at_ns = self._received = self._last_ns = 0
         self._opened_ns = 0
+        self._alone_ns = _NEVER
 
     def send(self, call: Call, on_done: OnDone) -> None:
         """Connect if need be and send. Faults come through on_done, later."""
@@ -85,6 +88,7 @@ class Connection:
         self._exchange = exchange
         self._parser, self._answer = exchange.parser, exchange.answer
         self._received = self._calm = 0
+        self._alone_ns = _NEVER
         self._last_ns = exchange.started_ns
         self._out = _NOTHING
         if exchange.reused:
@@ -201,9 +205,10 @@ class Connection:
             self._idle_event()
             return
         parser, answer, stamps = self._parser, self._answer, self._stamps
-        size = parser.roomy if self._calm >= _CALM and stamps.lag_ns < _IN_TIME_NS else parser.want
+        now_ns = _now_ns()
+        alone = self._calm >= _CALM and stamps.lag_ns < _IN_TIME_NS and now_ns - self._at_ns < self._alone_ns
+        size = parser.roomy if alone else parser.want
         while True:
-            now_ns = _now_ns()
             try:
                 data, ancillary, _, _ = self._recvmsg(size, ANCILLARY_BYTES)
             except OSError as fault:
@@ -233,12 +238,24 @@ class Connection:
                 self._ended(at_ns)
                 return
             if pieces:
-                self._calm = self._calm + 1 if at_ns - self._at_ns > _CALM_GAP_NS else 0
-                self._at_ns = at_ns
+                self._learn_pace(at_ns)
                 return
             if not parser.inside:
                 return
             size = parser.want
+            now_ns = _now_ns()
+
+    def _learn_pace(self, at_ns: int) -> None:
+        """A frame has come. Two can't within one and a half of the shortest gap so far."""
+        gap_ns = at_ns - self._at_ns
+        self._at_ns = at_ns
+        if gap_ns < _CALM_GAP_NS:
+            self._calm, self._alone_ns = 0, _NEVER
+            return
+        self._calm += 1
+        alone_ns = gap_ns + (gap_ns >> 1)
+        if alone_ns < self._alone_ns:
+            self._alone_ns = alone_ns
 
     def _not_read(self, exchange: Exchange, fault: OSError) -> None:
         if not isinstance(fault, BlockingIOError):
