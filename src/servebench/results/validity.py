@@ -166,7 +166,7 @@ def warnings(columns: Columns, slos_without_samples: Sequence[str] = ()) -> list
     chunks, coalesced = (int(columns.numbers[name].sum()) for name in ("chunks", "coalesced"))
     if chunks and coalesced / chunks > MAX_COALESCED_SHARE:
         lines.append(
-            f"{coalesced} of {chunks} chunks shared a read with another: the load generator came to them when "
+            f"{coalesced} of {chunks} chunks shared a read with another: the load generator came when "
             "the next was there, and the gaps between them are not measured"
         )
     missing = int(columns.numbers["user_stamps"].sum())
