@@ -18,6 +18,7 @@ from mock_server.fault_rules import MockConfig
 from mock_server.gate import SharedTables
 from mock_server.metrics import CONTENT_TYPE, MetricsPage
 from mock_server.model import Model, replica_counts
+from mock_server.openapi import openapi_json
 from mock_server.refusals import RefusalError
 from mock_server.responses_api import ResponsesApi
 from mock_server.service import Service
@@ -63,6 +64,7 @@ class Mock:
                 *CatalogApi(self._service).routes(),
                 *DebugApi(self._service).routes(),
                 *self._admin.routes(),
+                web.get("/openapi.json", self.openapi),
                 web.get("/health", self.health),
                 web.get("/metrics", self.metrics),
             ]
@@ -73,6 +75,9 @@ class Mock:
     async def _close(self, app: web.Application) -> None:
         self._chat.close()
         self._service.close()
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return json_response(openapi_json(self._service.models))
 
     async def health(self, request: web.Request) -> web.Response:
         service = self._service
@@ -95,14 +100,16 @@ async def _dress(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refusals and aiohttp's own as xAI's flat bodies."""
+    headers = {}
     try:
         return await handler(request)
     except RefusalError as caught:
         refusal = caught
     except web.HTTPRequestEntityTooLarge:
         refusal = refusals.body_too_large(MAX_BODY_BYTES)
-    except web.HTTPMethodNotAllowed:
+    except web.HTTPMethodNotAllowed as wrong:
         refusal = refusals.wrong_method(request.method, request.path)
+        headers["Allow"] = ", ".join(sorted(wrong.allowed_methods))
     except web.HTTPNotFound:
         refusal = refusals.no_route(request.path)
-    return web.Response(status=refusal.status, body=refusal.body, headers=refusal.headers())
+    return web.Response(status=refusal.status, body=refusal.body, headers={**refusal.headers(), **headers})

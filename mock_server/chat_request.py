@@ -134,6 +134,10 @@ def _content(index: int, message: object) -> str:
     role = field(message, "role", str)
     if role not in ROLES:
         raise wrong_type(f"{place}.role: unknown variant `{role}`, expected one of {listed(ROLES)}")
+    for name in ("name", "tool_call_id"):
+        field(message, name, str)
+    if not all(isinstance(call, dict) for call in field(message, "tool_calls", list) or ()):
+        raise wrong_type(f"{place}.tool_calls: expected a sequence of maps")
     content = message.get("content")
     if content is not None:
         return text_of(f"{place}.content", content, ("text",))

@@ -7,6 +7,7 @@ import orjson
 
 from mock_server.refusals import invalid_argument, not_json, wrong_type
 
+MAX_INTEGER = 2**53 - 1  # what every JSON reader agrees on
 _NAMES: Mapping[type, str] = {
     str: "a string",
     int: "an integer",
@@ -42,6 +43,10 @@ def field(body: Mapping[str, Any], name: str, kind: type) -> Any:
     value = body.get(name)
     if value is None:
         return None
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON schema 2.0 is an integer
+    if kind is int and isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise wrong_type(f"{name}: invalid value: integer `{value}`, out of range")
     wanted = (int, float) if kind is float else kind
     if isinstance(value, wanted) and not (isinstance(value, bool) and kind is not bool):
         return value

@@ -132,6 +132,9 @@ def _item(place: str, item: object) -> tuple[str, str]:
     if kind == "function_call_output":
         required(item, "call_id", str)
         return text_of(f"{place}.output", item.get("output"), _TEXT_PARTS), "tool"
+    if kind == "function_call":
+        for name in ("call_id", "name", "arguments"):
+            required(item, name, str)
     if kind in ("function_call", "reasoning") or kind.endswith("_call"):
         return "", "assistant"
     raise invalid_argument(f"{place}: this mock takes no items of type {kind}.")

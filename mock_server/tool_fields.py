@@ -11,6 +11,17 @@ from mock_server.fields import field, listed
 from mock_server.refusals import invalid_argument, wrong_type
 
 TOOL_CHOICES = frozenset({"auto", "none", "required"})
+SERVER_TOOLS = (
+    "web_search",
+    "web_search_preview",
+    "x_search",
+    "code_interpreter",
+    "code_execution",
+    "file_search",
+    "collections_search",
+    "image_generation",
+    "mcp",
+)
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -42,6 +53,7 @@ def function_tool(place: str, function: Any, shape: str) -> Tool:
     """`function` holds name and parameters. Raises RefusalError."""
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise wrong_type(f"{place}: expected {shape}")
+    field(function, "description", str)
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise wrong_type(f"{place}.parameters: expected a map")
@@ -52,25 +64,33 @@ def chat_tools(body: Mapping[str, Any]) -> Tools:
     """Each under `function`, as chat completions have them. Raises RefusalError."""
     given = given_tools(body)
     shape = "{type: function, function: {name, parameters}}"
-    functions = tuple(
-        function_tool(f"tools[{i}].function", tool.get("function") if isinstance(tool, dict) else None, shape)
-        for i, tool in enumerate(given)
-    )
+    functions = []
+    for i, tool in enumerate(given):
+        _tool_type(f"tools[{i}]", tool, ("function",))
+        functions.append(function_tool(f"tools[{i}].function", tool.get("function"), shape))
     choice = body.get("tool_choice")
     function = choice.get("function") if isinstance(choice, dict) else None
-    return with_choice(body, functions, given, function, "{type: function, function: {name}}")
+    return with_choice(body, tuple(functions), given, function, "{type: function, function: {name}}")
 
 
 def response_tools(body: Mapping[str, Any]) -> Tools:
     """Flat, as responses have them; tools of the server's side are counted and never called."""
     given = given_tools(body)
-    functions = []
-    for i, tool in enumerate(given):
-        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-            raise wrong_type(f"tools[{i}]: expected a map with a `type`")
-        if tool["type"] == "function":
-            functions.append(function_tool(f"tools[{i}]", tool, "{type: function, name, parameters}"))
+    functions = [
+        function_tool(f"tools[{i}]", tool, "{type: function, name, parameters}")
+        for i, tool in enumerate(given)
+        if _tool_type(f"tools[{i}]", tool, ("function", *SERVER_TOOLS)) == "function"
+    ]
     return with_choice(body, tuple(functions), given, body.get("tool_choice"), "{type: function, name}")
+
+
+def _tool_type(place: str, tool: Any, known: tuple[str, ...]) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if not isinstance(kind, str):
+        raise wrong_type(f"{place}: expected a map with a `type`")
+    if kind not in known:
+        raise wrong_type(f"{place}.type: unknown variant `{kind}`, expected one of {listed(known)}")
+    return kind
 
 
 def with_choice(
@@ -100,9 +120,9 @@ def with_choice(
 
 def wanted_schema(place: str, wanted: Any, inner: str | None) -> Mapping[str, Any] | None:
     """None: text. {}: any JSON object. inner: the key under which json_schema holds its schema."""
-    kind = wanted.get("type") if wanted else "text"
-    if kind == "text":
+    if wanted is None or wanted.get("type") == "text":
         return None
+    kind = wanted.get("type")
     if kind == "json_object":
         return {}
     holder = wanted if inner is None else wanted.get(inner)
