@@ -6,6 +6,8 @@ import click
 
 from mock_server.limit_tiers import LIMIT_TIERS
 
+ROUTERS = ("least-loaded", "round-robin", "prefix-aware")  # engine.router's, which `--help` needn't load
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option(
@@ -19,6 +21,21 @@ from mock_server.limit_tiers import LIMIT_TIERS
     help="Tier profile (YAML of `servebench calibrate`) to serve, repeatable.",
 )
 @click.option("--replicas", type=click.IntRange(1, 1000), default=1, help="Replicas of each tier.")
+@click.option(
+    "--router",
+    type=click.Choice(ROUTERS),
+    default="least-loaded",
+    help="How requests are spread over a tier's replicas.",
+)
+@click.option(
+    "--disaggregate",
+    metavar="P:D",
+    help="Each replica is a group: P that prefill, D that decode, KV sent between.",
+)
+@click.option(
+    "--drafts", type=click.IntRange(0, 16), help="Draft tokens of a step.  [default: the tier's own]"
+)
+@click.option("--accepted", type=float, help="Mean tokens that a step with drafts yields, 1 to drafts + 1.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one."
@@ -60,6 +77,10 @@ def command(
     tiers: tuple[str, ...],
     profiles: tuple[Path, ...],
     replicas: int,
+    router: str,
+    disaggregate: str | None,
+    drafts: int | None,
+    accepted: float | None,
     host: str,
     port: int,
     seed: int,
@@ -75,12 +96,17 @@ def command(
     Prints `listening on http://HOST:PORT` and serves until SIGINT or SIGTERM.
     """
     from mock_server.serve import ServeOptions, serve
+    from servebench.engine.disaggregation import parse_split
 
     serve(
         ServeOptions(
             tiers=tiers,
             profiles=profiles,
             replicas=replicas,
+            router=router,
+            split=None if disaggregate is None else parse_split(disaggregate),
+            drafts=drafts,
+            accepted=accepted,
             host=host,
             port=port,
             seed=seed,

@@ -26,7 +26,7 @@ class DebugApi:
                 "time_scale": service.clock.scale,
                 "slipped_s": service.clock.slipped_s,
                 "models": {
-                    tier_id: [place.realtime.log.to_json() for place in service.fleet.places(tier_id)]
+                    tier_id: [realtime.log.to_json() for realtime in service.fleet.realtimes(tier_id)]
                     for tier_id in wanted
                 },
             }

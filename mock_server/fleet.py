@@ -10,16 +10,19 @@ from mock_server import refusals
 from mock_server.clock import EngineClock
 from mock_server.model import Model
 from mock_server.realtime import RealtimeReplica
+from mock_server.split import Decoders, SplitReplica
 from mock_server.telemetry import ReplicaTelemetry
-from servebench.engine.router import Router, least_loaded
+from servebench.engine.disaggregation import Handover
+from servebench.engine.router import ROUTERS, Router
+from servebench.engine.sequence import Sequence as EngineSequence
 
 
 @dataclass(slots=True)
 class Place:
-    """A replica that serves, or is down after a crash. serving: the handlers that wait for it."""
+    """A replica that takes requests, or is down after a crash. serving: the handlers that wait for it."""
 
     index: int
-    realtime: RealtimeReplica
+    realtime: RealtimeReplica | SplitReplica
     telemetry: ReplicaTelemetry
     serving: "set[asyncio.Task[object]]" = field(default_factory=set)
     crashed: "set[asyncio.Task[object]]" = field(default_factory=set)  # those that are yet to hear of it
@@ -48,24 +51,35 @@ class Fleet:
     def __init__(
         self, models: Mapping[str, Model], loop: asyncio.AbstractEventLoop, clock: EngineClock
     ) -> None:
-        self._places: dict[str, tuple[Place, ...]] = {
-            name: tuple(
-                _place(index, ReplicaTelemetry(replica), loop, clock)
-                for index, replica in enumerate(model.replicas)
-            )
-            for name, model in models.items()
+        self.telemetry = {
+            name: [ReplicaTelemetry(replica) for replica in model.replicas] for name, model in models.items()
         }
-        self._routers: dict[str, Router] = {name: least_loaded() for name in models}
-        self._models = models
+        self._realtimes = {
+            name: [_realtime(telemetry, loop, clock) for telemetry in rows]
+            for name, rows in self.telemetry.items()
+        }
+        self._places: dict[str, tuple[Place, ...]] = {
+            name: self._places_of(name, model) for name, model in models.items()
+        }
+        self._routers: dict[str, Router] = {name: ROUTERS[model.router]() for name, model in models.items()}
 
-    @property
-    def telemetry(self) -> dict[str, list[ReplicaTelemetry]]:
-        return {name: [place.telemetry for place in places] for name, places in self._places.items()}
+    def _places_of(self, name: str, model: Model) -> tuple[Place, ...]:
+        realtimes: Sequence[RealtimeReplica | SplitReplica] = self._realtimes[name]
+        if model.split is not None:
+            tier, count, own = model.tier, model.entries, self._realtimes[name]
+            handover = Handover(tier, model.replicas[0].gpu, prefill=count)
+            decoders = Decoders(own[count:])
+            realtimes = [
+                SplitReplica(prefill, decoders, handover, index=index)
+                for index, prefill in enumerate(own[:count])
+            ]
+        return tuple(
+            Place(index, realtime, self.telemetry[name][index]) for index, realtime in enumerate(realtimes)
+        )
 
-    def choose(self, model: Model, *, cache_key: str | None) -> Place:
-        """Least loaded of those that are up, or always the same one for the same cache key while it is up.
-
-        Raises RefusalError where none is.
+    def choose(self, model: Model, sequence: EngineSequence, *, cache_key: str | None) -> Place:
+        """By the model's router among those that are up, or always the same one for the same cache key while
+        it is up. Raises RefusalError where none is.
         """
         places: Sequence[Place] = self._places[model.tier.id]
         if not all(place.telemetry.is_up for place in places):
@@ -77,18 +91,25 @@ class Fleet:
         if cache_key is not None:
             digest = blake2b(cache_key.encode(), digest_size=8).digest()
             return places[int.from_bytes(digest, "big") % len(places)]
-        return places[self._routers[model.tier.id]([place.telemetry.replica for place in places])]
+        replicas = [place.telemetry.replica for place in places]
+        return places[self._routers[model.tier.id](replicas, sequence)]
 
     def places(self, model_id: str) -> Sequence[Place]:
         return self._places[model_id]
 
+    def realtimes(self, model_id: str) -> Sequence[RealtimeReplica]:
+        """All of them, those that take no requests too."""
+        return self._realtimes[model_id]
+
     def close(self) -> None:
-        for places in self._places.values():
-            for place in places:
-                place.realtime.close()
+        for realtimes in self._realtimes.values():
+            for realtime in realtimes:
+                realtime.close()
 
 
-def _place(
-    index: int, telemetry: ReplicaTelemetry, loop: asyncio.AbstractEventLoop, clock: EngineClock
-) -> Place:
-    return Place(index, RealtimeReplica(telemetry.replica, loop, telemetry.step, clock), telemetry)
+def _realtime(
+    telemetry: ReplicaTelemetry, loop: asyncio.AbstractEventLoop, clock: EngineClock
+) -> RealtimeReplica:
+    realtime = RealtimeReplica(telemetry.replica, loop, telemetry.step, clock)
+    telemetry.read_power_watts = lambda: realtime.power_watts
+    return realtime

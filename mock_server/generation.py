@@ -10,6 +10,8 @@ from mock_server.refusals import at_capacity
 from mock_server.reply import Reply
 from servebench.engine.sequence import QueueFullError
 
+FULL_QUEUE_RETRY_S = 0.02
+
 
 class WaitableSink(Sink, Protocol):
     engine_done: asyncio.Future[None]
@@ -52,8 +54,13 @@ async def generate(reply: Reply, sinks: Sequence[WaitableSink], place: Place) ->
     realtime, others = place.realtime, list(zip(reply.sequences[1:], sinks[1:], strict=True))
 
     def start_others() -> None:
-        for sequence, sink in others:
-            realtime.submit(sequence, sink)
+        while others:
+            try:
+                realtime.submit(*others[0])
+            except QueueFullError:  # the prompt was let in, so its other choices wait here
+                asyncio.get_running_loop().call_later(FULL_QUEUE_RETRY_S, start_others)
+                return
+            others.pop(0)
 
     task = asyncio.current_task()
     assert task is not None

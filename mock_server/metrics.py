@@ -90,6 +90,7 @@ class MockCollector(Collector):
             ("vllm:num_requests_running", "Sequences in the batch.", lambda t: t.replica.running_count),
             ("vllm:num_requests_waiting", "Sequences in the queue.", lambda t: t.replica.waiting_count),
             ("vllm:kv_cache_usage_perc", "KV blocks in use, 1 = all.", lambda t: t.replica.kv_usage),
+            ("mock_power_watts", "All-in power: half at idle, all when busy.", lambda t: t.power_watts),
             ("mock_replica_up", "1, or 0 after a crash.", lambda t: float(t.is_up)),
         )
         for name, text, read in gauges:

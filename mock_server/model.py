@@ -9,6 +9,7 @@ from typing import Any
 from servebench.catalog.load import Catalog
 from servebench.catalog.prices import PriceSheet
 from servebench.catalog.tiers import Tier
+from servebench.engine.disaggregation import Split
 from servebench.engine.replica import Replica
 
 
@@ -18,6 +19,13 @@ class Model:
     sheet: PriceSheet
     replicas: tuple[Replica, ...]
     fingerprint: str
+    router: str = "least-loaded"
+    split: Split | None = None  # the first of the replicas prefill, the others decode
+
+    @property
+    def entries(self) -> int:
+        """Replicas that take requests: all, or those that prefill."""
+        return len(self.replicas) if self.split is None else self.split.prefill
 
     @property
     def kv_pool_tokens(self) -> int:
@@ -25,19 +33,32 @@ class Model:
         return cache.total_blocks * cache.block_tokens
 
 
-def build_model(catalog: Catalog, tier: Tier, *, replicas: int, seed: int) -> Model:
-    """The tier with fresh replicas, at its newest price. Raises UsageError where it has no price."""
+def build_model(
+    catalog: Catalog,
+    tier: Tier,
+    *,
+    replicas: int,
+    seed: int,
+    router: str = "least-loaded",
+    split: Split | None = None,
+) -> Model:
+    """The tier with fresh replicas, at its newest price. Raises UsageError where it has no price.
+
+    split: each of `replicas` is a group of so many that prefill and so many that decode.
+    """
+    whole = None if split is None else split.times(replicas)
+    count = replicas if whole is None else whole.replicas
     gpu = catalog.gpu(tier.serving.gpu_id)
     # the longest prompt has an answer of one token
     window = dataclasses.replace(tier, context_length_tokens=tier.context_length_tokens + 1)
-    fleet = tuple(Replica(window, gpu, seed=_seed(tier.id, seed, index)) for index in range(replicas))
+    fleet = tuple(Replica(window, gpu, seed=_seed(tier.id, seed, index)) for index in range(count))
     digest = blake2b(f"{tier.id} {tier.created}".encode(), digest_size=8).hexdigest()
-    return Model(tier, catalog.price(tier.id), fleet, f"fp_{digest}")
+    return Model(tier, catalog.price(tier.id), fleet, f"fp_{digest}", router, whole)
 
 
 def replica_counts(models: Iterable[Model]) -> dict[str, int]:
-    """By every name that a model answers to."""
-    return {name: len(model.replicas) for model in models for name in (model.tier.id, *model.tier.aliases)}
+    """Of those that take requests, by every name that a model answers to."""
+    return {name: model.entries for model in models for name in (model.tier.id, *model.tier.aliases)}
 
 
 def _seed(tier_id: str, seed: int, index: int) -> int:

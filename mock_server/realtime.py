@@ -15,6 +15,8 @@ from mock_server.choices import MAX_LAG_S
 from mock_server.clock import EngineClock
 from mock_server.deadline import make_deadline
 from mock_server.engine_log import EngineLog
+from mock_server.utilisation import Utilisation
+from servebench.engine.power import power_watts
 from servebench.engine.replica import Replica, Step
 from servebench.engine.sequence import Sequence
 
@@ -55,6 +57,7 @@ class RealtimeReplica:
     ) -> None:
         self.replica = replica
         self.log = EngineLog()
+        self._utilisation = Utilisation()
         self._clock = clock or EngineClock()
         self._on_step = on_step
         self._sinks: dict[int, Sink] = {}
@@ -76,6 +79,18 @@ class RealtimeReplica:
             if start_s is not None and start_s != self._start_s:
                 self._start_s = start_s
                 self._deadline.set(self._clock.wall_s(start_s))
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the last ten engine seconds in which a step ran."""
+        return self._utilisation.share(
+            self._clock.now_s(), None if self._step is None else self._step.start_s
+        )
+
+    @property
+    def power_watts(self) -> float:
+        """All-in, at the present utilisation."""
+        return power_watts(self.replica.gpu, self.replica.tier.serving.gpus, self.utilisation)
 
     def cancel(self, sequence_id: int) -> None:
         if self._sinks.pop(sequence_id, None) is not None:
@@ -119,6 +134,7 @@ class RealtimeReplica:
         self._last_end_s = end_s
         late_s = time.monotonic() - self._clock.wall_s(end_s)
         self.log.step(end_s, late_s)
+        self._utilisation.step(step.start_s, end_s)
         if late_s > MAX_LAG_S:
             self._clock.slip(late_s)
         self._on_step(StepReport(step, late_s, total, end_s - before_s, usual, odd))

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import web
@@ -17,6 +17,7 @@ from mock_server.model import Model, build_model, replica_counts
 from servebench.catalog.load import load_catalog
 from servebench.catalog.profile import with_profiles
 from servebench.catalog.tiers import Tier
+from servebench.engine.disaggregation import Split
 from servebench.errors import OperationError, UsageError
 
 _BACKLOG = 4096
@@ -38,6 +39,10 @@ class ServeOptions:
     limit_tier: str | None = None
     queue_limit: int | None = None
     profiles: Sequence[Path] = ()  # tiers in place of the catalog's
+    router: str = "least-loaded"
+    split: Split | None = None  # a replica is then a group
+    drafts: int | None = None  # with accepted: in place of the tiers' own
+    accepted: float | None = None
 
 
 def serve(options: ServeOptions) -> None:
@@ -68,8 +73,32 @@ def build_models(options: ServeOptions) -> list[Model]:
     if problems:
         raise UsageError(*problems)
     return [
-        build_model(catalog, tier, replicas=options.replicas, seed=options.seed) for tier in tiers.values()
+        build_model(
+            catalog,
+            _with_drafts(tier, options),
+            replicas=options.replicas,
+            seed=options.seed,
+            router=options.router,
+            split=options.split,
+        )
+        for tier in tiers.values()
     ]
+
+
+def _with_drafts(tier: Tier, options: ServeOptions) -> Tier:
+    """Raises UsageError."""
+    if options.drafts is None and options.accepted is None:
+        return tier
+    drafts = tier.serving.draft_tokens if options.drafts is None else options.drafts
+    accepted = 1.0 if options.accepted is None and not drafts else options.accepted
+    if accepted is None or not 1 <= accepted <= drafts + 1:
+        raise UsageError(f"{tier.id} drafts {drafts} tokens a step: give --accepted, 1 to {drafts + 1}")
+    if tier.serving.max_num_batched_tokens < tier.serving.max_num_seqs * (1 + drafts):
+        raise UsageError(f"--drafts {drafts}: a step of {tier.id} can't hold so many tokens")
+    serving = replace(
+        tier.serving, draft_tokens=drafts, accepted_tokens=accepted, accepted_tokens_by_workload={}
+    )
+    return replace(tier, serving=serving)
 
 
 def build_config(options: ServeOptions, models: Sequence[Model]) -> MockConfig:

@@ -32,6 +32,7 @@ from mock_server.response_request import Turn
 from mock_server.telemetry import Ledger
 from mock_server.tokenization import token_list
 from servebench.engine.sequence import Sequence as EngineSequence
+from servebench.engine.speculation import TOOLS
 
 
 class Service:
@@ -116,7 +117,8 @@ class Service:
     def place(self, request: web.Request, admitted: Admitted) -> Place:
         """The replica that will serve it."""
         cache_key = request.headers.get("x-grok-conv-id") or admitted.chat.cache_key
-        return self.fleet.choose(self.listed[admitted.tier_id], cache_key=cache_key)
+        asked = EngineSequence(-1, 0.0, admitted.prompt_tokens, 1, admitted.block_keys)
+        return self.fleet.choose(self.listed[admitted.tier_id], asked, cache_key=cache_key)
 
     def crash(self, place: Place, down_s: float, entry: Entry) -> None:
         self.crashes.crash(place, down_s, entry)
@@ -132,6 +134,7 @@ class Service:
                 prompt_tokens=admitted.prompt_tokens,
                 output_tokens=answer.total_tokens,
                 block_keys=admitted.block_keys,
+                workload=TOOLS if admitted.chat.tools else "",
             )
             for answer in admitted.answers
         )

@@ -1,7 +1,7 @@
 """Telemetry: counts of a replica and of the bill, added to per step and per request, never per token."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 
@@ -26,7 +26,12 @@ class ReplicaTelemetry:
         self.prompt_tokens = 0
         self.generation_tokens = 0
         self.finished = dict.fromkeys(FINISHED_REASONS, 0)
+        self.read_power_watts: Callable[[], float] = lambda: 0.0  # set by who runs it
         self.up_at_s = 0.0  # of time.monotonic(): later than now while it is down
+
+    @property
+    def power_watts(self) -> float:
+        return self.read_power_watts()
 
     @property
     def is_up(self) -> bool:

@@ -215,3 +215,16 @@ def test_an_observer_sees_all_the_busy_time_and_changes_nothing() -> None:
     assert watched.ttft_s == pytest.approx(alone.ttft_s)
     assert sum(seen_s) == pytest.approx(watched.gpu_busy_share * 2 * watched.end_s)
     assert len(seen_s) == watched.steps == alone.steps
+
+
+def test_requests_with_tools_accept_their_own_share_of_drafts() -> None:
+    serving = replace(
+        TIER.serving, draft_tokens=3, accepted_tokens=3.5, accepted_tokens_by_workload={"tools": 1.2}
+    )
+    tier = replace(TIER, serving=serving)
+    tpot_s = {}
+    for name in ("chat", "tools"):
+        traffic = Demand(load_scenario(name), tier, seed=1).traffic(150, rate_rps=1, cv=1.0)
+        result = simulate(traffic, tier=tier, gpu=GPU, replicas=1)
+        tpot_s[name] = np.nanmedian(result.tpot_s)
+    assert tpot_s["tools"] > 2 * tpot_s["chat"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from servebench.engine.noise import GOLDEN, MASK, uniform, uniforms
 
+TOOLS = "tools"  # the workload of requests that carry tools
 _STREAM = 3  # of the counter-based generator; the steps' noise has 1 and 2
 _DRAWN_AT_ONCE = 64  # steps; a draw of one costs as much as of thirty
 

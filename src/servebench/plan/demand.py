@@ -9,6 +9,7 @@ from math import log
 import numpy as np
 
 from servebench.catalog.tiers import Tier
+from servebench.engine.speculation import TOOLS
 from servebench.errors import UsageError
 from servebench.plan.traffic import Floats, FollowUp, Ints, Keys, Traffic, session_keys
 from servebench.workload.draws import generator, uniforms
@@ -162,6 +163,7 @@ class Demand:
     def traffic(self, count: int, *, rate_rps: float, cv: float) -> Traffic:
         """count arrivals at a mean rate; gaps are Gamma of this coefficient of variation (0: constant)."""
         self._grow(count)
+        kinds = [TOOLS if cls.tools else "" for cls in self.scenario.classes]
         return Traffic(
             arrival_s=np.cumsum(self._gaps(count, cv)) / rate_rps,
             prompt_tokens=self._prompt_tokens[:count],
@@ -169,6 +171,7 @@ class Demand:
             block_keys=self._keys[:count],
             follow_ups=tuple(self._follow_ups[:count]) if self.has_sessions else None,
             block_tokens=self.tier.serving.block_tokens,
+            workloads=tuple(kinds[k] for k in self._class_index[:count].tolist()),
         )
 
     def class_of(self, origin: Ints) -> Ints:

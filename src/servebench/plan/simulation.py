@@ -131,7 +131,8 @@ class _Feed:
             follow_up = later[call - 1]
             keys = self._traffic.keys_of(row, follow_up.prompt_tokens)
             prompt, output = follow_up.prompt_tokens, follow_up.output_tokens
-        served = Served(Sequence(number, at_s, prompt, output, keys), row, call)
+        workload = self._traffic.workload_of(row)
+        served = Served(Sequence(number, at_s, prompt, output, keys, workload), row, call)
         if call < len(later):
             self.watched[number] = served.sequence
             self._of[number] = (row, call)

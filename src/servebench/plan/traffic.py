@@ -33,7 +33,8 @@ class Traffic:
 
     block_keys: per row the keys of the prompt's shared beginning, of a session of its whole blocks; None
     where nothing is shared. follow_ups: per row the later calls; None where nothing has any. A session's
-    prompt grows at its end only: each call begins with the blocks of the one before.
+    prompt grows at its end only: each call begins with the blocks of the one before. workloads: per row what
+    it is for, by which accepted drafts may differ; None where all are alike.
     """
 
     arrival_s: Floats
@@ -42,12 +43,16 @@ class Traffic:
     block_keys: tuple[Keys, ...] | None = None
     follow_ups: tuple[tuple[FollowUp, ...], ...] | None = None
     block_tokens: int = 64
+    workloads: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
 
     def later(self, row: int) -> tuple[FollowUp, ...]:
         return () if self.follow_ups is None else self.follow_ups[row]
+
+    def workload_of(self, row: int) -> str:
+        return "" if self.workloads is None else self.workloads[row]
 
     def keys_of(self, row: int, prompt_tokens: int) -> Keys:
         """The keys of a later call's prompt: those of the first call, and the session's own after them."""
