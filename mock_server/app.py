@@ -55,7 +55,7 @@ class Mock:
         self._admin = Admin(service.gate, replica_counts(service.listed.values()), service.crashes.plan)
 
     def build_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_dress, _refuse])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_finish])
         app.add_routes(
             [
                 *self._chat.routes(),
@@ -89,20 +89,14 @@ class Mock:
 
 
 @web.middleware
-async def _dress(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The headers that every answer has."""
-    response = await handler(request)
-    if not isinstance(response, WrittenResponse):
-        wire.dress(response.headers)
-    return response
-
-
-@web.middleware
-async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refusals and aiohttp's own as xAI's flat bodies."""
+async def _finish(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refusals and aiohttp's own as xAI's flat bodies, and the headers that every answer has."""
     headers = {}
     try:
-        return await handler(request)
+        response = await handler(request)
+        if not isinstance(response, WrittenResponse):
+            wire.dress(response.headers)
+        return response
     except RefusalError as caught:
         refusal = caught
     except web.HTTPRequestEntityTooLarge:
@@ -112,4 +106,8 @@ async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers["Allow"] = ", ".join(sorted(wrong.allowed_methods))
     except web.HTTPNotFound:
         refusal = refusals.no_route(request.path)
-    return web.Response(status=refusal.status, body=refusal.body, headers={**refusal.headers(), **headers})
+    response = web.Response(
+        status=refusal.status, body=refusal.body, headers={**refusal.headers(), **headers}
+    )
+    wire.dress(response.headers)
+    return response

@@ -69,6 +69,9 @@ MAX_TOOLS = 350  # the largest of three documented limits (128, 200, 350)
 OFF_LOOP_BYTES = 256 * 2**10
 TOKENIZED_ON_LOOP_BYTES = 16 * 2**10
 
+# short bodies whose reading is remembered, as load tests repeat them: at most 8 MB
+REMEMBERED_BODIES, REMEMBERED_BODY_BYTES = 2048, 4096
+
 # a client that does not read: past this many buffered bytes its tokens are counted, and written when it reads
 UNREAD_BYTES = 256 * 2**10
 # ... and after this long without progress its connection is cut
@@ -76,4 +79,7 @@ UNREAD_TIMEOUT_S = 60.0
 
 STOP_GRACE_S = 1.5  # what streams get to finish when the server is told to stop
 
-MAX_LAG_S = 0.1  # steps this far behind the wall clock are not made good: the engine's clock slips instead
+# steps further than this behind the wall clock are not made good: the engine's clock slips instead. In real
+# time a machine's stalls are made good; a time scale above 1 may ask for more than the machine can give
+MAX_LAG_S = 2.0
+MAX_SCALED_LAG_S = 0.1

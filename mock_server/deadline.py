@@ -15,8 +15,8 @@ from typing import Protocol
 _CLOCK_MONOTONIC = 1
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
-# nearer than this the loop is asked again and again: to set the kernel's timer, to be woken and to read it takes
-# 20 to 40 us of a virtual machine, as much as several chunks
+# nearer than this the loop is asked again and again: to set the kernel's timer, to be woken and to read it
+# takes 20 to 40 us of a virtual machine, as much as several chunks
 SPIN_S = 100e-6
 
 

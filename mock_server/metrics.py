@@ -41,6 +41,8 @@ class MockCollector(Collector):
         self._injected = injected
 
     def collect(self) -> Iterator[Metric]:
+        for _, telemetry in self._rows:
+            telemetry.settle()
         yield from self._counters()
         yield from self._gauges()
         for name in self._rows[0][1].histograms if self._rows else ():

@@ -7,6 +7,7 @@ fall below zero, and stays shut until it is made good. xAI's own algorithm is no
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from mock_server import refusals
 from mock_server.limit_tiers import Limit
@@ -17,7 +18,7 @@ _MAX_KNOWN = 10_000
 _REQUESTS, _TOKENS, _AT = 1, 2, 3  # what the bucket lacks, and when
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Allowance:
     """What the x-ratelimit headers state. Requests are a minute's, as xAI's header counts them."""
 
@@ -26,6 +27,7 @@ class Allowance:
     limit_tokens: int
     remaining_tokens: int
 
+    @cached_property
     def block(self) -> str:
         """Header lines."""
         return (

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mock_server.choices import MAX_LAG_S
+from mock_server.choices import MAX_LAG_S, MAX_SCALED_LAG_S
 from mock_server.clock import EngineClock
 from mock_server.deadline import make_deadline
 from mock_server.engine_log import EngineLog
@@ -59,6 +59,7 @@ class RealtimeReplica:
         self.log = EngineLog()
         self._utilisation = Utilisation()
         self._clock = clock or EngineClock()
+        self._max_lag_s = MAX_LAG_S if self._clock.scale <= 1 else MAX_SCALED_LAG_S
         self._on_step = on_step
         self._sinks: dict[int, Sink] = {}
         self._step: Step | None = None
@@ -135,7 +136,7 @@ class RealtimeReplica:
         late_s = time.monotonic() - self._clock.wall_s(end_s)
         self.log.step(end_s, late_s)
         self._utilisation.step(step.start_s, end_s)
-        if late_s > MAX_LAG_S:
+        if late_s > self._max_lag_s:
             self._clock.slip(late_s)
         self._on_step(StepReport(step, late_s, total, end_s - before_s, usual, odd))
         self._start_s = self.replica.next_start_s(end_s)

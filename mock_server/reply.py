@@ -11,7 +11,7 @@ from mock_server.model import Model
 from servebench.engine.sequence import Sequence
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """One sequence of the engine per choice; their times are on the engine's clock."""
 
@@ -19,6 +19,7 @@ class Reply:
     model: Model
     sequences: tuple[Sequence, ...]
     envelope: wire.Envelope
+    _usage: wire.Usage | None = None
 
     @property
     def ttft_s(self) -> float:
@@ -27,7 +28,12 @@ class Reply:
         return 0.0 if first.first_token_s is None else first.first_token_s - first.arrival_s
 
     def usage(self) -> wire.Usage:
-        """The prompt counts once, however many choices were made of it."""
+        """Of the finished answer. The prompt counts once, however many choices were made of it."""
+        if self._usage is None:
+            self._usage = self._counted()
+        return self._usage
+
+    def _counted(self) -> wire.Usage:
         answers, prompt_tokens = self.admitted.answers, self.admitted.prompt_tokens
         cached_tokens = self.sequences[0].cached_tokens
         return wire.Usage(

@@ -1,6 +1,7 @@
 """The server's process: event loop, listening socket, signals, the owner's pipe, a prompt end."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from servebench.errors import OperationError, UsageError
 _BACKLOG = 4096
 # how long a thread that parses a big body may keep the interpreter from the event loop (the default is 5 ms)
 _SWITCH_INTERVAL_S = 0.0002
+_GC_THRESHOLDS = (20_000, 20, 50)  # requests leave few cycles behind, and a pause is a late chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ def serve(options: ServeOptions) -> None:
         except OSError as error:
             raise UsageError(f"--exit-with-fd {options.exit_fd}: not an open file descriptor") from error
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # what is there by now stays, and is not looked through again
+    gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(options, models, config))
 

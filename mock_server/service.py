@@ -17,6 +17,8 @@ from mock_server.choices import (
     KEY_UNSAFE,
     KEY_WITHOUT_CREDITS,
     OFF_LOOP_BYTES,
+    REMEMBERED_BODIES,
+    REMEMBERED_BODY_BYTES,
     TOKENIZED_ON_LOOP_BYTES,
 )
 from mock_server.clock import EngineClock
@@ -61,6 +63,7 @@ class Service:
         self._keys = keys
         self._seed = seed
         self._ids = itertools.count()
+        self._admitted: dict[bytes, Admitted] = {}  # admission is pure: the same body is read once
         self._reader = BodyReader({name: _plain(model) for name, model in self.models.items()}, seed=seed)
 
     def close(self) -> None:
@@ -87,7 +90,16 @@ class Service:
         """Raises RefusalError."""
         if body.is_long:
             return await self._reader.admit_chat(body.chunks)
-        return admit(body.whole(), self.models, seed=self._seed)
+        raw = body.whole()
+        known = self._admitted.get(raw)
+        if known is not None:
+            return known
+        admitted = admit(raw, self.models, seed=self._seed)
+        if len(raw) <= REMEMBERED_BODY_BYTES:
+            if len(self._admitted) >= REMEMBERED_BODIES:
+                self._admitted.clear()
+            self._admitted[raw] = admitted
+        return admitted
 
     async def admit_response(self, body: Body, history: Sequence[Turn] | None) -> AdmittedResponse:
         """Raises RefusalError, HistoryNeededError."""
@@ -139,7 +151,7 @@ class Service:
             for answer in admitted.answers
         )
         envelope = wire.Envelope(
-            wire.new_id(), model.tier.id, model.fingerprint, service_tier, allowance.block()
+            wire.new_id(), model.tier.id, model.fingerprint, service_tier, allowance.block
         )
         return Reply(admitted, model, sequences, envelope)
 

@@ -14,6 +14,7 @@ FINISHED_REASONS = ("stop", "length", "abort", "error")  # vLLM's words
 _VLLM_REASON = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 _LATE_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 MAX_KEY_IDS = 1000
+_COUNTED_TOGETHER = 256
 
 
 class ReplicaTelemetry:
@@ -27,6 +28,7 @@ class ReplicaTelemetry:
         self.generation_tokens = 0
         self.finished = dict.fromkeys(FINISHED_REASONS, 0)
         self.read_power_watts: Callable[[], float] = lambda: 0.0  # set by who runs it
+        self._ended: list[Reply] = []
         self.up_at_s = 0.0  # of time.monotonic(): later than now while it is down
 
     @property
@@ -51,7 +53,19 @@ class ReplicaTelemetry:
         self.finished["abort"] += 1
 
     def finish(self, reply: Reply) -> None:
-        """A request whose last token has been made; each of its choices is a sequence of its own."""
+        """A request whose last token has been made. Counted when the counts are read, or many together."""
+        self._ended.append(reply)
+        if len(self._ended) >= _COUNTED_TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Counts what has ended: to be called before the series are read."""
+        ended, self._ended = self._ended, []
+        for reply in ended:
+            self._count(reply)
+
+    def _count(self, reply: Reply) -> None:
+        """Each of its choices is a sequence of its own."""
         for index in range(len(reply.sequences)):
             self._finish_choice(reply, index)
         self.prompt_tokens += reply.admitted.prompt_tokens

@@ -24,7 +24,7 @@ _COMMON = {
 _COMMON_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in _COMMON.items())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """What is constant over an answer. limits: its x-ratelimit header lines."""
 
@@ -35,7 +35,7 @@ class Envelope:
     limits: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Chat Completions' counts: completion_tokens excludes reasoning, total includes it."""
 
