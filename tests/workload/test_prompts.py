@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servebench.errors import UsageError
-from servebench.workload.prompts import CORPUS_BYTES, MARK_BYTES, Corpus, billed_tokens, bytes_for
+from servebench.workload.prompts import CORPUS_BYTES, MARK_BYTES, Corpus, billed_tokens, units_for
 
 CORPUS = Corpus(7)
 
 
 @given(st.integers(1, 1_000_000), st.floats(1, 8))
 def test_every_target_is_billed_exactly_and_one_byte_more_is_not(tokens: int, ratio: float) -> None:
-    size = bytes_for(tokens, bytes_per_token=ratio)
-    assert billed_tokens(size, preamble_tokens=192, bytes_per_token=ratio) == 192 + tokens
+    size = units_for(tokens, units_per_token=ratio)
+    assert billed_tokens(size, preamble_tokens=192, units_per_token=ratio) == 192 + tokens
     assert math.ceil((size + 1) / ratio) > tokens
 
 

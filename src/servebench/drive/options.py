@@ -37,6 +37,7 @@ def add_arguments(parser: Any) -> None:
     add("--rate", type=float, default=0.0, help="Open loop: arrivals per second (default 0: closed loop)")
     add("--duration", type=float, default=0.0, help="With --rate: seconds of arrivals; ends after the last")
     add("--task-grace", type=float, default=-1.0, help="Seconds for sessions to finish (-1: the scenario's)")
+    add("--tokenizer", default="bytes", choices=["bytes", "o200k"], help="By what prompts are sized")
     add("--prompts", default="", help="Send these prompts: JSONL of messages, ShareGPT, or a directory")
     add("--warmup", type=float, default=-1.0, help="Seconds left out at the start (default: none under 60 s)")
     add("--cooldown", type=float, default=0.0, help="Seconds left out at the end, load running on")
@@ -146,6 +147,7 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
         users=None if open_loop else max(int(options.num_users or 1), 1),
         duration_s=_duration_s(options, open_loop),
         prompts=options.prompts or None,
+        tokenizer=options.tokenizer,
         task_grace_s=options.task_grace if options.task_grace >= 0 else None,
         warmup_s=options.warmup if options.warmup >= 0 else None,
     )

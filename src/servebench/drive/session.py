@@ -243,6 +243,7 @@ class LoadSession:
         call = Call(
             id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn, model=spec.model,
             intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=CHAT_PATH,
+            asked_prompt_tokens=spec.asked_tokens, sent_prompt_tokens=spec.prompt_tokens,
         )  # fmt: skip
         self._in_flight.change(+1, intended_ns)
         self.loop.submit(call, done)

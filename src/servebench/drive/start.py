@@ -12,6 +12,7 @@ from servebench.drive.settings import RunSettings
 from servebench.errors import UsageError
 from servebench.results.redaction import redact_command
 from servebench.results.slo import parse_goodput, parse_slos
+from servebench.workload.measure import Tokenizer
 from servebench.workload.plan import TraceArrays, WorkloadPlan
 from servebench.workload.scenario import load_scenario
 from servebench.workload.traces import read_trace
@@ -40,7 +41,9 @@ class RunRequest:
     trace: str | None = None
     trace_start_s: float = 0.0
     rate_scale: float = 1.0
+    trace_speed: float = 1.0
     prompts: str | None = None
+    tokenizer: Tokenizer = "bytes"
     seed: int = 1
     slo: tuple[str, ...] = ()
     goodput: tuple[str, ...] = ()
@@ -141,6 +144,7 @@ def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
         task_grace_s=request.task_grace_s,
         trace=_trace(request),
         prompts=request.prompts,
+        tokenizer=request.tokenizer,
     )
     check_window(plan, request.cooldown_s)
     plan.build()  # contradictions show here, before anything is started
@@ -150,13 +154,15 @@ def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
 def _trace(request: RunRequest) -> TraceArrays | None:
     if request.trace is None:
         return None
-    return read_trace(
+    speed, duration_s = request.trace_speed, request.duration_s
+    trace = read_trace(
         request.trace,
         start_s=request.trace_start_s,
-        duration_s=request.duration_s,
+        duration_s=None if duration_s is None else duration_s * speed,
         rate_scale=request.rate_scale,
         seed=request.seed,
-    ).arrays()
+    )
+    return trace.faster(speed).arrays()
 
 
 def _run_dir(request: RunRequest, plan: WorkloadPlan) -> Path:

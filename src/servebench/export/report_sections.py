@@ -171,7 +171,9 @@ def costs(summary: Summary) -> str:
         f"Disjoint token kinds of the whole run. Bills by source: {said}. Exact total: "
         f"{_exact(summary.classes[ALL])}. Wasted: of requests that failed."
     )
-    return table("Tokens and dollars", headings, rows, caption=escape(caption))
+    truth = [] if summary.prompt_tokens is None else summary.prompt_tokens.texts()
+    told = "".join(f'<p class="soft">{escape(line)}.</p>' for line in truth)
+    return table("Tokens and dollars", headings, rows, caption=escape(caption)) + told
 
 
 def health(run: Run, summary: Summary) -> str:

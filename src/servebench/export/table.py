@@ -139,6 +139,8 @@ def _endings(summary: Summary) -> list[Text]:
             if count and outcome != "success"
         )
         lines.append(Text(f"failures: {', '.join(failures)}; a percentile that they reach is +Inf"))
+    if (truth := summary.prompt_tokens) is not None:
+        lines += map(Text, truth.texts())
     if _any_too_small(summary):
         lines.append(Text("n<72, n<368: fewer samples than that percentile needs"))
     lines += [Text(f"note: {warning}") for warning in summary.warnings]

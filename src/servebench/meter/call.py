@@ -85,5 +85,7 @@ class Call:
     intended_ns: int
     body: bytes
     asked_output_tokens: int | None = None
+    asked_prompt_tokens: int | None = None
+    sent_prompt_tokens: int | None = None
     path: str = CHAT_PATH
     method: str = "POST"

@@ -116,6 +116,8 @@ class Exchange:
             request_bytes=self.request_bytes,
             response_bytes=response_bytes,
             asked_output_tokens=call.asked_output_tokens,
+            asked_prompt_tokens=call.asked_prompt_tokens,
+            sent_prompt_tokens=call.sent_prompt_tokens,
             retries=self.retries,
             connect_ns=self.connect_ns,
             tls_ns=self.tls_ns,

@@ -102,6 +102,8 @@ class RequestRecord:
     retry_cost_usd: str | None = None
     server_tools: dict[str, int] | None = None
     session_state: str | None = None  # a SessionState; None: a request of its own
+    asked_prompt_tokens: int | None = None  # as drawn; sent: as it was made, by the run's measure of text
+    sent_prompt_tokens: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -20,6 +20,7 @@ from servebench.results.run_directory import Run
 from servebench.results.slo import Slo, ttft_limit_s
 from servebench.results.steady_state import Window, steady_window
 from servebench.results.tasks import TaskSummary, summarise_tasks
+from servebench.results.token_truth import TokenTruth, token_truth
 from servebench.results.validity import invalid_reasons, warnings
 
 SCHEMA = 1
@@ -35,7 +36,7 @@ _RUN_KEYS = (
 class Summary:
     """classes: "all", then each class by name. verdict None: nothing was asked. run: facts to show.
 
-    tasks: of agents' sessions, by class; {} without sessions.
+    tasks: of agents' sessions, by class; {} without sessions. prompt_tokens: asked, sent and billed.
     """
 
     valid: bool
@@ -50,6 +51,7 @@ class Summary:
     interrupted: bool
     stopped_by_budget: bool
     tasks: dict[str, TaskSummary] = field(default_factory=dict)
+    prompt_tokens: TokenTruth | None = None
 
     def to_json(self) -> dict[str, Any]:
         """summary.json; its shape is versioned by "schema"."""
@@ -61,6 +63,7 @@ class Summary:
             "verdict": None if self.verdict is None else self.verdict.value,
             "gates": [gate_json(result) for result in self.gates],
             "classes": {name: one.to_json() for name, one in self.classes.items()},
+            "prompt_tokens": None if self.prompt_tokens is None else self.prompt_tokens.to_json(),
             **({"tasks": {name: one.to_json() for name, one in self.tasks.items()}} if self.tasks else {}),
             **self.flow.to_json(),
             "run": self.run,
@@ -131,6 +134,7 @@ def summarise(
         interrupted=facts.interrupted,
         stopped_by_budget=facts.stopped_by_budget,
         tasks=summarise_tasks(records, window),
+        prompt_tokens=token_truth(records, manifest or {}),
     )
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from servebench.errors import UsageError
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import least_prompt_tokens
+from servebench.workload.measure import Measure
 from servebench.workload.prompt_set import PromptSet
 from servebench.workload.prompt_sizes import PromptSizes
-from servebench.workload.prompts import MARK_BYTES
 from servebench.workload.request_class import RequestClass
 
 Ints = NDArray[np.int64]
@@ -64,7 +64,7 @@ class SpecDraw:
         *,
         seed: int,
         preamble_tokens: int,
-        bytes_per_token: float,
+        measure: Measure,
         context_length_tokens: int,
         lengths: tuple[Ints, Ints] | None = None,
         own_prefixes: bool = True,
@@ -78,16 +78,14 @@ class SpecDraw:
         self._prompts = (
             None
             if prompts is None
-            else PromptSizes(
-                prompts, classes, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token
-            )
+            else PromptSizes(prompts, classes, preamble_tokens=preamble_tokens, measure=measure)
         )
         weights = np.array([cls.weight for cls in classes], dtype=np.float64)
         self._edges = np.cumsum(weights) / weights.sum()
-        self._variants = [self._variant_tokens(cls, bytes_per_token) for cls in classes]
+        self._variants = [self._variant_tokens(cls, measure) for cls in classes]
         # per class and variant: the least prompt; the last entry is the one without a prefix
         self._least = [
-            _least(cls, variants, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
+            _least(cls, variants, preamble_tokens=preamble_tokens, measure=measure)
             for cls, variants in zip(classes, self._variants, strict=True)
         ]
         if self._prompts is not None and self._prompts.longest_tokens >= context_length_tokens:
@@ -160,18 +158,20 @@ class SpecDraw:
     def _uniforms(self, purpose: str, start: int, count: int) -> NDArray[np.float64]:
         return uniforms(self._seed, purpose, start, count)
 
-    def _variant_tokens(self, cls: RequestClass, bytes_per_token: float) -> Ints:
+    def _variant_tokens(self, cls: RequestClass, measure: Measure) -> Ints:
         if cls.shared_prefix is None:
             return np.empty(0, dtype=np.int64)
         u = self._uniforms(f"prefix_tokens/{cls.name}", 0, cls.shared_prefix.variants)
-        shortest = int(np.ceil(MARK_BYTES / bytes_per_token)) + 1  # a prefix must hold its own mark
+        shortest = (
+            int(np.ceil(measure.mark_units / measure.units_per_token)) + 1
+        )  # a prefix must hold its own mark
         return np.maximum(cls.shared_prefix.tokens.tokens(u), shortest)
 
 
-def _least(cls: RequestClass, variants: Ints, *, preamble_tokens: int, bytes_per_token: float) -> Ints:
+def _least(cls: RequestClass, variants: Ints, *, preamble_tokens: int, measure: Measure) -> Ints:
     lengths, index = np.unique(np.append(variants, 0), return_inverse=True)
     least = [
-        least_prompt_tokens(cls, length, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
+        least_prompt_tokens(cls, length, preamble_tokens=preamble_tokens, measure=measure)
         for length in lengths.tolist()
     ]
     return np.array(least, dtype=np.int64)[index]

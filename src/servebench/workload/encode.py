@@ -1,5 +1,7 @@
 """BodyEncoder: a RequestSpec as the JSON bytes of POST /v1/chat/completions, of exactly the size it asks.
 
+Sizes are in units of the measure (measure.py): bytes, or tokens of a BPE.
+
 A shared prefix is the system message, the unshared text the user message. No field depends on when or where
 it is encoded: the same (seed, spec) gives the same bytes on any worker.
 """
@@ -9,8 +11,9 @@ from collections.abc import Sequence
 import orjson
 
 from servebench.workload.history import history_messages
+from servebench.workload.measure import Measure
 from servebench.workload.prompt_set import PromptSet
-from servebench.workload.prompts import CORPUS_BYTES, MARK_BYTES, Corpus, billed_tokens, bytes_for
+from servebench.workload.prompts import billed_tokens, units_for
 from servebench.workload.request_class import TOOL_CHOICES, RequestClass
 from servebench.workload.sessions import split_id
 from servebench.workload.spec import RequestSpec
@@ -28,14 +31,14 @@ class BodyEncoder:
         model: str,
         seed: int,
         preamble_tokens: int,
-        bytes_per_token: float,
+        measure: Measure,
         prompts: PromptSet | None = None,
     ) -> None:
         self._prompts = prompts
-        self._corpus = Corpus(seed)
+        self._corpus = measure.text_of(seed)
         self._seed = seed
         self._preamble_tokens = preamble_tokens
-        self._bytes_per_token = bytes_per_token
+        self._units_per_token = measure.units_per_token
         self._head = b'{"model":' + orjson.dumps(model) + b',"messages":['
         self._classes = {cls.name: cls for cls in classes}
         self._tails = {
@@ -43,33 +46,33 @@ class BodyEncoder:
             for cls in classes
             for choice in {cls.tool_choice, *(("required", "none") if cls.session and cls.tools else ())}
         }
-        self._tools_bytes = {cls.name: tools_bytes(cls) for cls in classes}
+        self._tools_units = {cls.name: measure.tools_units(cls) for cls in classes}
 
     def material(self) -> bytes:
         """All that bodies are made of besides their specs: equal material and specs give equal bodies."""
-        sizes = f"{self._seed}/{self._preamble_tokens}/{self._bytes_per_token!r}".encode()
+        sizes = f"{self._seed}/{self._preamble_tokens}/{self._units_per_token!r}".encode()
         tails = [
             b"%b:%b" % (name.encode(), self._tails[name, cls.tool_choice])
             for name, cls in self._classes.items()
         ]
         tails += [cls.session.model_dump_json().encode() for cls in self._classes.values() if cls.session]
         own = () if self._prompts is None else (text.encode() for text in self._prompts.messages)
-        return b"\n".join((sizes, self._head, *tails, *own, self._corpus.text(CORPUS_BYTES, 0)))
+        return b"\n".join((sizes, self._head, *tails, *own, self._corpus.material()))
 
     def body(self, spec: RequestSpec) -> bytes:
         """The request body. Bills exactly spec.prompt_tokens on the mock (prompts.py has the formula)."""
         if self._prompts is not None:
             messages = self._prompts.messages[spec.id % len(self._prompts.messages)].encode()
             return self._closed(spec, [self._head, messages[1:], _STREAM])
-        ratio = self._bytes_per_token
-        size = bytes_for(spec.prompt_tokens - self._preamble_tokens, bytes_per_token=ratio)
-        size -= self._tools_bytes[spec.class_name]
+        ratio = self._units_per_token
+        size = units_for(spec.prompt_tokens - self._preamble_tokens, units_per_token=ratio)
+        size -= self._tools_units[spec.class_name]
         parts = [self._head]
         if spec.block_ids:
             parts += [b'{"role":"user","content":"', *self._blocks(spec, size), b'"}]', _STREAM]
             return self._closed(spec, parts)
         if spec.prefix_key:
-            prefix_size = bytes_for(spec.prefix_tokens, bytes_per_token=ratio)
+            prefix_size = units_for(spec.prefix_tokens, units_per_token=ratio)
             size -= prefix_size
             parts += [
                 b'{"role":"system","content":"',
@@ -93,13 +96,13 @@ class BodyEncoder:
         """
         added = sum(step.answer_tokens + step.tokens for step in spec.history)
         content_tokens = spec.prompt_tokens - self._preamble_tokens - added
-        start = bytes_for(content_tokens, bytes_per_token=self._bytes_per_token)
+        start = units_for(content_tokens, units_per_token=self._units_per_token)
         sizes = []
         end = start
         for step in spec.history:
-            answered = bytes_for(content_tokens + step.answer_tokens, bytes_per_token=self._bytes_per_token)
+            answered = units_for(content_tokens + step.answer_tokens, units_per_token=self._units_per_token)
             content_tokens += step.answer_tokens + step.tokens
-            total = bytes_for(content_tokens, bytes_per_token=self._bytes_per_token)
+            total = units_for(content_tokens, units_per_token=self._units_per_token)
             sizes.append((answered - end, total - answered))
             end = total
         return size - (end - start), sizes
@@ -111,9 +114,9 @@ class BodyEncoder:
         ids don't reach, because the prompt was raised, is the request's own.
         """
         texts, start = [], 0
-        before = self._tools_bytes[spec.class_name]
+        before = self._tools_units[spec.class_name]
         for i, block_id in enumerate(spec.block_ids, 1):
-            end = int((i * spec.block_tokens - self._preamble_tokens) * self._bytes_per_token) - before
+            end = int((i * spec.block_tokens - self._preamble_tokens) * self._units_per_token) - before
             end = min(max(end, start), size)
             if end > start:
                 texts.append(self._corpus.block(block_id, end - start))
@@ -135,19 +138,15 @@ class BodyEncoder:
         return b"".join(parts)
 
 
-def tools_bytes(cls: RequestClass) -> int:
-    """Bytes of the class's tools array as compact JSON; 0 without tools."""
-    return len(orjson.dumps(cls.tool_schemas)) if cls.tools else 0
-
-
 def least_prompt_tokens(
-    cls: RequestClass, prefix_tokens: int, *, preamble_tokens: int, bytes_per_token: float
+    cls: RequestClass, prefix_tokens: int, *, preamble_tokens: int, measure: Measure
 ) -> int:
     """The shortest prompt that holds the preamble, the tools, this prefix and a unique start."""
-    size = tools_bytes(cls) + MARK_BYTES
+    ratio = measure.units_per_token
+    size = measure.tools_units(cls) + measure.mark_units
     if prefix_tokens:
-        size += bytes_for(prefix_tokens, bytes_per_token=bytes_per_token)
-    return billed_tokens(size, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
+        size += units_for(prefix_tokens, units_per_token=ratio)
+    return billed_tokens(size, preamble_tokens=preamble_tokens, units_per_token=ratio)
 
 
 def _tail(cls: RequestClass, choice: str | None) -> bytes:

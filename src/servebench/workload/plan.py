@@ -19,6 +19,7 @@ from servebench.workload.columns import SpecColumns, SpecDraw
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import BodyEncoder
 from servebench.workload.fingerprint import fingerprint
+from servebench.workload.measure import Measure, Tokenizer, measure
 from servebench.workload.prompt_set import PromptSet
 from servebench.workload.scenario import Scenario
 from servebench.workload.schedule import load_starts
@@ -42,7 +43,8 @@ class WorkloadPlan(BaseModel):
 
     model None: the scenario's. rate_rps makes it an open loop and users a closed one, whatever the scenario
     says; duration_s, warmup_s and task_grace_s override the scenario's. preamble_tokens, bytes_per_token and
-    context_length_tokens are the target tier's, by which prompts are sized.
+    context_length_tokens are the target tier's, by which prompts are sized; tokenizer o200k sizes them by a
+    real BPE instead of bytes_per_token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -60,6 +62,12 @@ class WorkloadPlan(BaseModel):
     task_grace_s: float | None = Field(default=None, ge=0)
     trace: TraceArrays | None = None
     prompts: PromptSet | None = None
+    tokenizer: Tokenizer = "bytes"
+
+    @property
+    def measure(self) -> Measure:
+        """By what prompts are sized. UsageError where the tokenizer's package is missing."""
+        return measure(self.tokenizer, bytes_per_token=self.bytes_per_token)
 
     def build(self) -> "Workload":
         """The workload. UsageError where the overrides contradict each other or leave nothing to do."""
@@ -120,6 +128,7 @@ class Workload:
     def __init__(self, plan: WorkloadPlan) -> None:
         scenario = plan.scenario
         self.plan = plan
+        self.measure = plan.measure
         self.mode = plan.mode
         self.duration_s = plan.duration
         self.warmup_s = plan.warmup
@@ -133,7 +142,7 @@ class Workload:
             scenario.classes,
             seed=plan.seed,
             preamble_tokens=plan.preamble_tokens,
-            bytes_per_token=plan.bytes_per_token,
+            measure=self.measure,
             context_length_tokens=plan.context_length_tokens,
             lengths=lengths,
             own_prefixes=self.trace_blocks is None,
@@ -156,7 +165,7 @@ class Workload:
             model=self.model,
             seed=self.plan.seed,
             preamble_tokens=self.plan.preamble_tokens,
-            bytes_per_token=self.plan.bytes_per_token,
+            measure=self.measure,
             prompts=self.plan.prompts,
         )
 
@@ -207,6 +216,7 @@ class Workload:
             tool_choice=cls.tool_choice,
             prefix_key="" if prefix < 0 else f"{cls.name}/{prefix}",
             prefix_tokens=int(columns.prefix_tokens[row]),
+            asked_tokens=int(columns.asked_tokens[row]),
             block_ids=() if self.trace_blocks is None else self.trace_blocks.of(id),
             block_tokens=0 if self.trace_blocks is None else self.trace_blocks.block_tokens,
         )

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servebench.workload.columns import SpecColumns
-from servebench.workload.encode import tools_bytes
 from servebench.workload.plan import Workload
 from servebench.workload.sessions import join_id
 
@@ -92,9 +91,10 @@ def _later_calls(workload: Workload, first: Planned) -> list[tuple[int, int, int
 def _hits(workload: Workload, columns: SpecColumns) -> Ints:
     """Tokens of each arrival's first prompt that an earlier one began with, in whole blocks."""
     plan = workload.plan
-    tools = np.array([tools_bytes(cls) for cls in workload.classes], dtype=np.int64)
+    measure = workload.measure
+    tools = np.array([measure.tools_units(cls) for cls in workload.classes], dtype=np.int64)
     same_tools = np.array([_key(cls.tool_schemas, workload) for cls in workload.classes], dtype=np.int64)
-    with_tools = plan.preamble_tokens + tools[columns.class_index] / plan.bytes_per_token
+    with_tools = plan.preamble_tokens + tools[columns.class_index] / measure.units_per_token
     seen = np.arange(len(columns.class_index)) > 0
     hits = np.where(seen, plan.preamble_tokens, 0)
     hits = np.where(_again(same_tools[columns.class_index]), with_tools.astype(np.int64), hits)

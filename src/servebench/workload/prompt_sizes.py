@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from servebench.workload.encode import tools_bytes
+from servebench.workload.measure import Measure
 from servebench.workload.prompt_set import PromptSet
 from servebench.workload.prompts import billed_tokens
 from servebench.workload.request_class import RequestClass
@@ -22,20 +23,25 @@ class PromptSizes:
         classes: Sequence[RequestClass],
         *,
         preamble_tokens: int,
-        bytes_per_token: float,
+        measure: Measure,
     ) -> None:
-        def billed(size: int) -> int:
-            return billed_tokens(size, preamble_tokens=preamble_tokens, bytes_per_token=bytes_per_token)
+        ratio = measure.units_per_token
 
-        tools = [tools_bytes(cls) for cls in classes]
+        def billed(size: int) -> int:
+            return billed_tokens(size, preamble_tokens=preamble_tokens, units_per_token=ratio)
+
+        sizes: Sequence[int] = prompts.content_bytes
+        if measure.tokenizer != "bytes":
+            sizes = [measure.content_units(orjson.loads(messages)) for messages in prompts.messages]
+        tools = [measure.tools_units(cls) for cls in classes]
         self._prompt_tokens = np.array(
-            [[billed(size + more) for size in prompts.content_bytes] for more in tools], dtype=np.int64
+            [[billed(size + more) for size in sizes] for more in tools], dtype=np.int64
         )
         self._output_tokens = np.array(
             [
                 -1
                 if tokens is None and size is None
-                else tokens or max(1, round((size or 0) / bytes_per_token))
+                else tokens or max(1, round((size or 0) / measure.bytes_per_token))
                 for tokens, size in zip(prompts.output_tokens, prompts.output_bytes, strict=True)
             ],
             dtype=np.int64,

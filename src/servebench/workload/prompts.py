@@ -45,15 +45,15 @@ _ONSETS = (
 _RIMES = ("a", "an", "ar", "e", "el", "en", "er", "i", "in", "ion", "o", "on", "or", "u", "um", "y")
 
 
-def billed_tokens(content_bytes: int, *, preamble_tokens: int, bytes_per_token: float) -> int:
-    """Prompt tokens that the mock bills for this many bytes of content and tools (formula above)."""
-    return preamble_tokens + math.ceil(content_bytes / bytes_per_token)
+def billed_tokens(units: int, *, preamble_tokens: int, units_per_token: float) -> int:
+    """Prompt tokens of so many units of content and tools; of bytes, as the mock bills (formula above)."""
+    return preamble_tokens + math.ceil(units / units_per_token)
 
 
-def bytes_for(tokens: int, *, bytes_per_token: float) -> int:
-    """The most bytes that bill as exactly this many tokens, preamble apart. bytes_per_token >= 1."""
-    size = math.floor(tokens * bytes_per_token)
-    while math.ceil(size / bytes_per_token) > tokens:  # the product may round up across the boundary
+def units_for(tokens: int, *, units_per_token: float) -> int:
+    """The most units that make exactly this many tokens, preamble apart. units_per_token >= 1."""
+    size = math.floor(tokens * units_per_token)
+    while math.ceil(size / units_per_token) > tokens:  # the product may round up across the boundary
         size -= 1
     return size
 
@@ -78,6 +78,10 @@ class Corpus:
         ]
         self._text = "".join(pieces).encode("ascii")[:CORPUS_BYTES]
         self._seed_mark = blake2b(str(seed).encode(), digest_size=4).hexdigest()
+
+    def material(self) -> bytes:
+        """All that texts are cut from."""
+        return self.text(CORPUS_BYTES, 0)
 
     def text(self, size: int, offset: int) -> bytes:
         """Exactly size bytes, from offset on, around the end as often as it takes."""

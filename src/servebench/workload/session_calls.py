@@ -63,6 +63,7 @@ class SessionCalls:
             session=first.id,
             turn=call,
             prompt_tokens=prompt_tokens,
+            asked_tokens=first.asked_tokens + prompt_tokens - first.prompt_tokens,
             output_tokens=self._output_tokens(cls, first, call, prompt_tokens),
             tool_choice=choice,
             history=steps[:call],

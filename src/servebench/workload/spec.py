@@ -12,7 +12,8 @@ class RequestSpec:
     output_tokens None: the request sets no limit. prefix_key names the shared start of the prompt ("" = none)
     and prefix_tokens its length; the rest of the prompt is unique to (seed, id). block_ids: of a trace's
     prompt, the blocks of block_tokens it is made of; equal ids are equal text. history: of a session's call,
-    what the calls before it left in the prompt.
+    what the calls before it left in the prompt. asked_tokens: the prompt as drawn, before preamble, tools and
+    window had their way with it.
     """
 
     id: int
@@ -30,3 +31,4 @@ class RequestSpec:
     block_ids: tuple[int, ...] = ()
     block_tokens: int = 0
     history: tuple[Step, ...] = ()
+    asked_tokens: int = 0
