@@ -20,7 +20,7 @@ VERBS = {
     "economics": "Per tier: speed, cost to serve, price or break-even price, margin, energy, what binds.",
     "tiers": "The model tiers of the catalog, each number with its source.",
     "prices": "API prices, with dates and sources.",
-    "calibrate": "A tier profile that runs at a published speed, for the mock and the plan.",
+    "calibrate": "A tier profile fitted to a measured run or a published speed, for the mock and the plan.",
     "selfcheck": "The instrument's error on this machine, and how much it can carry.",
     "report": "HTML, Markdown, JUnit and OpenMetrics again, from a run directory.",
 }

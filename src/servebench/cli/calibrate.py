@@ -1,4 +1,6 @@
-"""`servebench calibrate`: a tier profile from what is known of a model's speed."""
+"""`servebench calibrate`: a tier profile from what is known of a model's speed: a measured run, or one
+number.
+"""
 
 from pathlib import Path
 
@@ -7,13 +9,21 @@ import click
 from servebench.errors import UsageError
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run_dir", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--published",
     is_flag=True,
-    help="Solve the latency per layer from one published speed.",
+    help="Instead of a run: solve the latency per layer from one published speed.",
 )
-@click.option("--tier", "tier_id", default="grok-4.3", show_default=True, help="Tier to start from.")
+@click.option("--tier", "tier_id", help="Tier to start from.  [default: the run's model, else grok-4.3]")
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of a run: replicas that served it.",
+)
 @click.option(
     "--speed",
     "speed_tokens_per_s",
@@ -49,8 +59,10 @@ from servebench.errors import UsageError
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def command(
+    run_dir: Path | None,
     published: bool,
-    tier_id: str,
+    tier_id: str | None,
+    replicas: int,
     speed_tokens_per_s: float | None,
     batch: int | None,
     context_tokens: int | None,
@@ -62,17 +74,25 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """A tier profile from a published speed: what was solved, what was assumed, what is MODELLED.
+    """A tier profile fitted to a measured RUN (a run directory), or with --published to one published speed.
 
-    The profile is YAML that `servebench mock --profile` and `servebench plan --profile` serve.
+    Of a run: host and network, prefill rate, and step time against load are fitted by replaying the run's
+    requests through the engine, with the errors that remain. Of a published speed: what was solved, what was
+    assumed, what is MODELLED. The profile is YAML that `servebench mock --profile`, `servebench run --target
+    mock --profile` and `servebench plan --profile` take, so that CI tests against yesterday's API for free.
     """
     from servebench.catalog.load import load_catalog
+    from servebench.cli import measured
     from servebench.cli.published import Request, run
 
-    if not published:
-        raise UsageError("say what to calibrate to: --published, for one published speed")
+    if published == (run_dir is not None):
+        raise UsageError("say what to calibrate to: a run directory, or --published for one published speed")
+    if run_dir is not None:
+        asked = measured.Request(run=run_dir, tier_id=tier_id, replicas=replicas, out=out, as_json=as_json)
+        measured.run(load_catalog(), asked)
+        return
     request = Request(
-        tier_id=tier_id,
+        tier_id=tier_id or measured.DEFAULT_BASE,
         speed_tokens_per_s=speed_tokens_per_s,
         batch=batch,
         context_tokens=context_tokens,

@@ -150,6 +150,13 @@ import click
     show_default=True,
     help="With --target mock: replicas of the tier.",
 )
+@click.option(
+    "--profile",
+    "profiles",
+    type=click.Path(dir_okay=False),
+    multiple=True,
+    help="With --target mock: serve this tier profile (of `servebench calibrate`); repeatable.",
+)
 @click.option("--web", is_flag=True, help="Locust's web UI on http://127.0.0.1:8089 instead of headless.")
 @click.option(
     "--out", type=click.Path(file_okay=False), help="Run directory (default runs/<UTC>-<scenario>-<seed>)."

@@ -55,6 +55,7 @@ class RunRequest:
     max_in_flight: int = 10_000
     grace_s: float = 30.0
     replicas: int = 1
+    profiles: tuple[str, ...] = ()
     all_tiers: bool = False
     web: bool = False
     out: str | None = None
@@ -176,7 +177,9 @@ def _run_dir(request: RunRequest, plan: WorkloadPlan) -> Path:
 
 def _mock(request: RunRequest, model: str) -> launch.MockProcess:
     tiers = [] if request.all_tiers else ["--tier", model]
-    return launch.start_mock([*tiers, "--replicas", str(request.replicas), "--seed", str(request.seed)])
+    profiles = [flag for path in request.profiles for flag in ("--profile", path)]
+    flags = [*tiers, *profiles, "--replicas", str(request.replicas), "--seed", str(request.seed)]
+    return launch.start_mock(flags)
 
 
 def _workers(request: RunRequest) -> launch.Workers:
