@@ -35,12 +35,13 @@ from servebench.catalog.stack_constants import (
 from servebench.engine.closed_loop import Means
 from servebench.engine.deployment import Backend, Deployment
 from servebench.engine.roofline import roofline
-from servebench.engine.stack_fit import Points, calibrate_ttft, fit, predict
-from servebench.engine.stack_time import decode_s, stack_costs
+from servebench.engine.stack_fit import MAX_CONCURRENCY, Points, calibrate_ttft, calibrated_s, fit, predict
+from servebench.engine.step_costs import stack_efficiencies, step_costs
+from servebench.engine.step_time import step_parts
 from servebench.errors import UsageError
 
 CONSTANTS = DATA / "stack_constants.yaml"
-FIT_EVERY = 3  # a third of the points fits as well as all of them
+FIT_EVERY = 3  # a third of the points fits as well as all of them, and leaves two thirds to check
 RANKED_RATIO = 1.15
 
 
@@ -57,11 +58,17 @@ def default_csv() -> Path:
     return root / "silicon" / "measured_points.csv"
 
 
+def fitted_places(points: Points) -> np.ndarray:
+    """The places of the points that a fit uses."""
+    every = np.arange(0, len(points.ttft_s), FIT_EVERY)
+    return every[points.loads.concurrency[every] <= MAX_CONCURRENCY]
+
+
 def fit_all(
     points: Points, families: Sequence[Family]
 ) -> tuple[StackConstants, dict[Family, StackConstants]]:
     """The set of every point, and one without each family."""
-    index = np.arange(0, len(families), FIT_EVERY)
+    index = fitted_places(points)
     own = np.array([family.name for family in families])[index]
     everything = fit(points.take(index), start=PRIOR_CONSTANTS)
     return everything, {
@@ -70,10 +77,14 @@ def fit_all(
     }
 
 
-def store(everything: StackConstants, without: dict[Family, StackConstants], *, points: int) -> None:
+def store(
+    everything: StackConstants, without: dict[Family, StackConstants], *, used: int, points: int
+) -> None:
     """Writes the data file, with where it comes from."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    origin = f"fitted to {points} measured points of public serving stacks (aiconfigurator) on {today}"
+    origin = (
+        f"fitted to {used} of {points} measured points of public serving stacks (aiconfigurator) on {today}"
+    )
     body = {
         "sources": {"fit": {"kind": "derived", "source": origin, "date": today}},
         "default": "fit",
@@ -95,11 +106,14 @@ def predictions(
 ) -> Predictions:
     own = np.array([family.name for family in families])
     everything = predict(points, all_)
-    ttft_s, tpot_s = everything.ttft_s.copy(), everything.tpot_s.copy()
+    held_out = Means(*(column.copy() for column in everything))
     for family in set(families):
         index = np.flatnonzero(own == family.name)
-        ttft_s[index], tpot_s[index] = predict(points.take(index), without.get(family, all_))
-    return Predictions(everything, Means(ttft_s, tpot_s))
+        for column, values in zip(
+            held_out, predict(points.take(index), without.get(family, all_)), strict=True
+        ):
+            column[index] = values
+    return Predictions(everything, held_out)
 
 
 def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
@@ -151,9 +165,9 @@ def calibrated(rows: Sequence[MeasuredPoint], means: Means, points: Points) -> d
     ttft_s, fitted = means.ttft_s.copy(), {}
     for name in sorted(set(names)):
         index = np.flatnonzero(names == name)
-        level, slope = calibrate_ttft(means.ttft_s[index], points.ttft_s[index])
-        ttft_s[index] = np.exp(level + slope * np.log(means.ttft_s[index]))
-        fitted[name] = {"level": round(level, 4), "slope": round(slope, 4)}
+        host_s, factor = calibrate_ttft(means.ttft_s[index], points.ttft_s[index])
+        ttft_s[index] = calibrated_s(means.ttft_s[index], host_s, factor)
+        fitted[name] = {"host_s": round(host_s, 4), "factor": round(factor, 4)}
     return {"ttft": errors(ttft_s, points.ttft_s), "constants": fitted}
 
 
@@ -173,9 +187,10 @@ def deepseek_day(constants: StackConstants) -> dict[str, float]:
         dp=144,
         moe_ep=144,
     )
-    costs = stack_costs(roofline(deployment), constants)
-    batch = np.array(88.0 * 144)
-    step = float(decode_s(costs, batch, batch * 4989) + costs.fixed_s)
+    peak = roofline(deployment)
+    costs = step_costs(peak, stack_efficiencies(peak, constants)).scalars()
+    batch = 88 * 144
+    step = step_parts(costs, batch, batch * 4989, 0, 0.0).total_s
     low, high = 20.0, 22.0
     return {
         "tokens_per_s_per_user": round(1 / step, 2),
@@ -225,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"no row can be used: {dict(left_out)}")
         points, families = as_arrays(rows), [row.deployment.model.family for row in rows]
         if options.fit:
-            store(*fit_all(points, families), points=len(rows))
+            store(*fit_all(points, families), used=len(fitted_places(points)), points=len(rows))
         constants = load_stack_constants(CONSTANTS)
     except UsageError as error:
         print(error, file=sys.stderr)

@@ -78,7 +78,7 @@ def test_all_that_is_wrong_with_a_profile_is_said_at_once(tmp_path: Path) -> Non
     path = tmp_path / "bad.yaml"
     path.write_text(
         text.replace('gpu_id: "b300"', 'gpu_id: "b300"\n      turbo: 9').replace(
-            "mfu: {value: 0.5", "mfu: {value: 5"
+            "max_num_seqs: {value: 256", "max_num_seqs: {value: 0"
         ),
         encoding="utf-8",
     )

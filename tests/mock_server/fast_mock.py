@@ -42,6 +42,7 @@ def fast_tier(
         sequence_overhead_s=0.0,
         step_noise_cv=step_noise_cv,
         prefill_noise_cv=0.0,
+        prefill_layer_latency_s=0.0,
         ttft_floor_s=0.0,
         max_num_seqs=max_num_seqs,
         draft_tokens=draft_tokens,

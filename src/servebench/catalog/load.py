@@ -13,10 +13,9 @@ from servebench.catalog.prices import PriceSheet
 from servebench.catalog.reference_file import ReferenceFile
 from servebench.catalog.tier_file import TierFile
 from servebench.catalog.tiers import ReferenceModel, Tier
+from servebench.catalog.yaml_file import DATA as DATA
 from servebench.catalog.yaml_file import files_like, read_catalog_file
 from servebench.errors import UsageError
-
-DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from pydantic import Field, ValidationInfo, model_validator
 from servebench.catalog.architectures import Architecture, Family, Latent, LinearAttention
 from servebench.catalog.cited import Cited, Count, CountOrZero, Origin, Positive, Row
 from servebench.catalog.hardware_file import sources_of
-from servebench.catalog.load import DATA
 from servebench.catalog.provenance import Source
-from servebench.catalog.yaml_file import read_catalog_file
+from servebench.catalog.yaml_file import DATA, read_catalog_file
 from servebench.errors import UsageError
 
 

@@ -5,7 +5,7 @@ the fitted set and, for the check of how far it generalises, one per architectur
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from pydantic import ValidationInfo, model_validator
 
 from servebench.catalog.architectures import Family
 from servebench.catalog.cited import Origin, Row
-from servebench.catalog.load import DATA
 from servebench.catalog.provenance import Source
-from servebench.catalog.yaml_file import read_catalog_file
+from servebench.catalog.yaml_file import DATA, read_catalog_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,6 @@ class StackConstants:
     hbm_efficiency: Any  # eta_w: weights
     kv_efficiency: Any  # eta_kv: caches, gathered by blocks
     mfu: Any  # dense matrix products of prefill, at infinite width
-    mfu_blackwell: Any
     mfu_expert: Any  # mfu_e
     mfu_attention: Any  # mfu_a
     layer_latency_hopper_us: Any  # tau of vLLM, dense, several GPUs
@@ -59,7 +57,6 @@ PRIORS: Mapping[str, Prior] = {
     "hbm_efficiency": Prior(0.8, 0.1, 0.6, 0.95),
     "kv_efficiency": Prior(0.8, 0.15, 0.4, 0.95),
     "mfu": Prior(0.6, 0.15, 0.3, 0.85),
-    "mfu_blackwell": Prior(0.6, 0.15, 0.3, 0.95),
     "mfu_expert": Prior(0.2, 0.5, 0.1, 0.8),
     "mfu_attention": Prior(0.4, 0.3, 0.1, 0.8),
     "layer_latency_hopper_us": Prior(60.0, 0.4, 10.0, 150.0),
@@ -126,3 +123,52 @@ def load_stack_constants(path: Path = DATA / "stack_constants.yaml") -> FittedCo
         without={family: StackConstants(**row.values) for family, row in file.without_family.items()},
         source=file.fitted.cited,
     )
+
+
+@functools.cache
+def fitted_serving() -> Mapping[str, Mapping[str, object]]:
+    """The serving fields of a tier that the fit gives, in the form of tiers.yaml: for sparse models on
+    several Blackwell GPUs under vLLM.
+
+    The band is that of the sets fitted without one family; x/2 and x2 for a layer's latency, which differs
+    most between stacks.
+    """
+    fitted = load_stack_constants()
+    found = {}
+    for name, (of, note) in _SERVING.items():
+        value, *others = (of(constants) for constants in (fitted.all, *fitted.without.values()))
+        low, high = min(value, *others), max(value, *others)
+        if name == "layer_latency_s":
+            low, high = low / 2, min(high * 2, MAX_LAYER_LATENCY_S)
+        found[name] = {
+            "value": float(f"{value:.4g}"),
+            "low": min(float(f"{low:.4g}"), float(f"{value:.4g}")),
+            "high": max(float(f"{high:.4g}"), float(f"{value:.4g}")),
+            "kind": str(fitted.source.kind),
+            "source": fitted.source.source,
+            "date": fitted.source.date,
+            "note": note,
+        }
+    return found
+
+
+MAX_LAYER_LATENCY_S = 150e-6  # beyond it no profile is believed
+_SERVING: Mapping[str, tuple[Callable[[StackConstants], float], str]] = {
+    "hbm_efficiency": (lambda c: c.hbm_efficiency, "weights"),
+    "kv_efficiency": (lambda c: c.kv_efficiency, "caches"),
+    "mfu": (lambda c: c.mfu, "of a matrix of infinite width"),
+    "mfu_expert": (lambda c: c.mfu_expert, ""),
+    "mfu_attention": (lambda c: c.mfu_attention, ""),
+    "routing_spread": (lambda c: c.routing_spread, ""),
+    "overlap": (lambda c: c.overlap, "of prefill and decode: 0 serial, 1 ideal"),
+    "layer_latency_s": (
+        lambda c: 1e-6 * c.layer_latency_blackwell_us * c.layer_latency_moe,
+        "sparse models on Blackwell; band x/2 and x2",
+    ),
+    "prefill_layer_latency_s": (
+        lambda c: 1e-6 * c.prefill_layer_us * c.prefill_layer_moe,
+        "a step with prompts is launched kernel by kernel",
+    ),
+    "sequence_overhead_s": (lambda c: 1e-6 * c.sequence_overhead_us, "host work per sequence and step"),
+    "ttft_floor_s": (lambda c: 1e-3 * c.host_vllm_ms, "host work before a prompt may be scheduled, vLLM"),
+}

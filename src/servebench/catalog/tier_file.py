@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from servebench.catalog.cited import Cited, Count, CountOrZero, NotNegative, Positive, Row, Share
 from servebench.catalog.hardware_file import sources_of
 from servebench.catalog.provenance import Kind, Source
+from servebench.catalog.stack_constants import fitted_serving
 from servebench.catalog.tiers import ModelShape, OperatingPoint, ServingProfile, Tier
 from servebench.catalog.yaml_file import merged
 
@@ -75,9 +76,12 @@ class ServingRow(Row):
     accepted_tokens: Cited[Annotated[float, Field(ge=1)]]
     overlap: Cited[Annotated[float, Field(ge=0, le=1)]]
     hbm_efficiency: Cited[Share]
+    kv_efficiency: Cited[Share]
     mfu: Cited[Share]
     mfu_expert: Cited[Share]
     mfu_attention: Cited[Share]
+    routing_spread: Cited[Share]
+    prefill_layer_latency_s: Cited[NotNegative]
     max_num_seqs: Cited[Count]
     max_num_batched_tokens: Cited[Count]
     block_tokens: Cited[Count]
@@ -183,7 +187,8 @@ class TierRow(Row):
 
 
 class TierFile(Row):
-    """`defaults` of the file is filled in under every tier before the rows are checked."""
+    """`defaults` of the file is filled in under every tier before the rows are checked, and under those the
+    constants fitted to public stacks."""
 
     tiers: Annotated[dict[str, TierRow], Field(min_length=1)]
 
@@ -196,8 +201,9 @@ class TierFile(Row):
         defaults = data.get("defaults") or {}
         if not isinstance(defaults, dict):
             raise ValueError("defaults must be a mapping")
+        fitted = merged({"serving": fitted_serving()}, defaults)
         rest["tiers"] = {
-            tier_id: merged(defaults, row) if isinstance(row, dict) else row
+            tier_id: merged(fitted, row) if isinstance(row, dict) else row
             for tier_id, row in data["tiers"].items()
         }
         return rest

@@ -50,10 +50,13 @@ class ServingProfile:
     draft_tokens: int  # m
     accepted_tokens: float  # a, the bonus token included: 1 <= a <= m + 1
     overlap: float  # phi of prefill and decode: 0 serial, 1 ideal
-    hbm_efficiency: float  # eta_w and eta_kv
+    hbm_efficiency: float  # eta_w
+    kv_efficiency: float  # eta_kv
     mfu: float
     mfu_expert: float  # mfu_e
     mfu_attention: float  # mfu_a
+    routing_spread: float  # s: T tokens touch the experts of s T independent ones
+    prefill_layer_latency_s: float  # tau_p: launches of a step with prompts, beyond tau
     max_num_seqs: int
     max_num_batched_tokens: int
     block_tokens: int

@@ -11,6 +11,7 @@ from servebench.catalog.cited import Row, SourceRow
 from servebench.catalog.provenance import Source
 from servebench.errors import UsageError
 
+DATA = Path(__file__).parent / "data"  # the shipped files
 M = TypeVar("M", bound=BaseModel)
 _SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servebench.engine.roofline import Array
-from servebench.engine.stack_time import StackCosts, decode_s, prefill_s, step_s
+from servebench.engine.step_costs import StepCosts
+from servebench.engine.step_time import decode_s, prefill_s, step_s
 
 LOW = 0.8
 ROUNDS = 10  # requests per client that the benchmark sends
@@ -46,16 +47,18 @@ class Loads:
 
 
 class Means(NamedTuple):
-    """Per lane, in seconds, over all requests of the benchmark."""
+    """Per lane: mean seconds over all requests of the benchmark, and the rate at which they were answered
+    while two rounds were simulated."""
 
     ttft_s: Array
     tpot_s: Array
+    requests_per_s: Array
 
 
-def simulate(costs: StackCosts, loads: Loads, *, low: float = LOW, rounds: int = ROUNDS) -> Means:
+def simulate(costs: StepCosts, loads: Loads, *, low: float = LOW, rounds: int = ROUNDS) -> Means:
     """Mean TTFT and TPOT of each lane. Deterministic: every lane draws the same clients."""
     lanes = len(loads.concurrency)
-    ttft_s, tpot_s = np.full(lanes, np.nan), np.full(lanes, np.nan)
+    means = Means(*(np.full(lanes, np.nan) for _ in Means._fields))
     order = np.argsort(loads.concurrency, kind="stable")
     edges = np.searchsorted(loads.concurrency[order], np.array(CLASSES), side="right")
     for group in np.split(order, edges):
@@ -64,28 +67,34 @@ def simulate(costs: StackCosts, loads: Loads, *, low: float = LOW, rounds: int =
             run = _Run(costs.take(index), loads.take(index), low=low, rounds=rounds)
             while len(run.lanes):
                 run.advance()
-            ttft_s[index], tpot_s[index] = run.ttft_s, run.tpot_s
-    return Means(ttft_s, tpot_s)
+            for mean, values in zip(means, run.means, strict=True):
+                mean[index] = values
+    return means
 
 
 class _Run:
     """The state of the lanes that still run; finished ones leave at intervals. Two rounds are simulated: the
     burst, and one that stands for all later ones."""
 
-    def __init__(self, costs: StackCosts, loads: Loads, *, low: float, rounds: int) -> None:
+    def __init__(self, costs: StepCosts, loads: Loads, *, low: float, rounds: int) -> None:
         self.costs, self.loads, self.low, self.burst_share = costs, loads, low, 1.0 / rounds
         n, clients = len(loads.concurrency), int(loads.concurrency.max())
-        draw = np.random.default_rng(SEED).random((2, clients, DRAWS))
-        self.input_share, self.output_share = low + (1 - low) * draw
+        self.input_share, self.output_share = (
+            low + (1 - low) * np.random.default_rng((SEED, which)).random((clients, DRAWS))
+            for which in (0, 1)
+        )
         self.lanes = np.arange(n)
-        self.ttft_s, self.tpot_s = np.zeros(n), np.zeros(n)
+        self.means = Means(*(np.zeros(n) for _ in Means._fields))
         waves = np.max(costs.budget_tokens / (loads.input_tokens * low))
         self.window = np.arange(int(min(clients, waves + 2)))  # prompts that one step can touch
         self.events = 0
         zero = np.zeros(n)
         self.s: dict[str, np.ndarray] = {
             name: zero.copy()
-            for name in ("now", "step", "decoding", "context", "partial", "ttft0", "ttft1", "tpot0", "tpot1")
+            for name in (
+                *("now", "step", "decoding", "context", "partial", "answered", "end"),
+                *("ttft0", "ttft1", "tpot0", "tpot1"),
+            )
         }
         self.s |= {
             "left": loads.concurrency.copy(),
@@ -131,7 +140,7 @@ class _Run:
         done = servable & prefilling[:, None] & (ends <= tokens[:, None] + 1e-6)
         s["partial"] += np.where(prefilling, tokens - np.where(done, inputs, 0.0).sum(axis=1), 0.0)
         self._begin(done, prompts, inputs, rounds)
-        self._finish(np.flatnonzero(finishing), client, decode + costs.fixed_s)
+        self._finish(np.flatnonzero(finishing), client, decode + costs.layers_s + costs.overhead_s)
         self.events += 1
         if self.events % 16 == 0:
             self._retire()
@@ -150,7 +159,7 @@ class _Run:
     def _coast(self, decode: Array, next_finish: Array, gap_s: Array) -> tuple[Array, Array]:
         """Decode steps until a sequence ends or a prompt is ready, and their time; idle lanes wait."""
         decoding = self.s["decoding"]
-        first_s = decode + self.costs.fixed_s
+        first_s = decode + self.costs.layers_s + self.costs.overhead_s
         growth_s = self.costs.context_s * decoding * self.costs.accepted
         guess = np.minimum(np.ceil(gap_s / first_s), 1e6)
         until_ready = np.ceil(gap_s / (first_s + growth_s * guess / 2) - 1e-9)
@@ -160,7 +169,7 @@ class _Run:
 
     def _prefill_step_s(self, decode: Array, tokens: Array) -> Array:
         prompt = self.loads.input_tokens * (1 + self.low) / 2
-        prefill = prefill_s(self.costs, tokens, tokens * prompt / 2, prompt_tokens=prompt)
+        prefill = prefill_s(self.costs, tokens, tokens * prompt / 2, tokens / prompt)
         beside = np.where((self.costs.separate > 0) | (self.s["decoding"] <= 0), 0.0, decode)
         return step_s(self.costs, beside, prefill)
 
@@ -198,6 +207,9 @@ class _Run:
         each_s = (now - s["first"][lane, client]) / (self._outputs(lane, client, turn) - 1)
         for name, wanted in (("tpot0", 0), ("tpot1", 1)):
             s[name][lane] += each_s * (turn == wanted)
+        running = s["left"][lane] > 0
+        s["answered"][lane] += running
+        s["end"][lane] = np.where(running, now, s["end"][lane])
         s["left"][lane] -= turn == 1
         s["decoding"][lane] -= 1
         s["context"][lane] -= s["length"][lane, client]
@@ -205,7 +217,8 @@ class _Run:
         s["round"][lane, client] = turn + 1
         s["sent"][lane, client] = now
         poll = self.costs.poll_steps[lane]
-        wait_s = self.costs.host_s[lane] + (poll - s["step"][lane] % poll) * decode_step_s[lane]
+        until_poll = np.where(poll > 0, poll - s["step"][lane] % np.maximum(poll, 1), 0)
+        wait_s = self.costs.host_s[lane] + until_poll * decode_step_s[lane]
         s["ready"][lane, client] = now + wait_s
         s["queue"][lane, s["tail"][lane] % s["clients"][lane]] = client
         s["tail"][lane] += 1
@@ -216,8 +229,9 @@ class _Run:
             return
         s, lane, w = self.s, self.lanes[over], self.burst_share
         clients = self.loads.concurrency[over]
-        self.ttft_s[lane] = (w * s["ttft0"][over] + (1 - w) * s["ttft1"][over]) / clients
-        self.tpot_s[lane] = (w * s["tpot0"][over] + (1 - w) * s["tpot1"][over]) / clients
+        self.means.ttft_s[lane] = (w * s["ttft0"][over] + (1 - w) * s["ttft1"][over]) / clients
+        self.means.tpot_s[lane] = (w * s["tpot0"][over] + (1 - w) * s["tpot1"][over]) / clients
+        self.means.requests_per_s[lane] = s["answered"][over] / s["end"][over]
         keep = np.flatnonzero(~over)
         self.lanes = self.lanes[keep]
         self.s = {name: values[keep] for name, values in s.items()}

@@ -6,7 +6,17 @@ the non-expert weights count once per group.
 
 from servebench.engine.attention import kappa_bytes, kv_groups, sequence_cache_bytes
 from servebench.engine.deployment import Deployment
-from servebench.engine.step_time import RESERVED_BYTES, USABLE_MEMORY
+
+USABLE_MEMORY = 0.9  # share of HBM given to weights and KV, vLLM's gpu_memory_utilization
+RESERVED_BYTES = 4e9  # activations, graphs and communication buffers of one GPU
+
+
+def pool_bytes(
+    gpus: int, memory_bytes: float, weights: float, *, copies: float, usable: float = USABLE_MEMORY
+) -> float:
+    """Memory for the sequences' caches, each counted once though the GPUs hold `copies` of it; 0 where the
+    weights don't fit."""
+    return max(0.0, gpus * (usable * memory_bytes - RESERVED_BYTES) - weights) / copies
 
 
 def weight_bytes(deployment: Deployment) -> float:
@@ -19,10 +29,9 @@ def weight_bytes(deployment: Deployment) -> float:
 
 
 def kv_pool_bytes(deployment: Deployment, *, usable: float = USABLE_MEMORY) -> float:
-    """Memory for the sequences' caches, each counted once; 0 where the weights don't fit."""
-    free = deployment.gpus * (usable * deployment.gpu.memory_bytes - RESERVED_BYTES)
-    copies = deployment.stage_gpus / kv_groups(deployment)
-    return max(0.0, free - weight_bytes(deployment)) / copies
+    """pool_bytes of a deployment."""
+    d, copies = deployment, deployment.stage_gpus / kv_groups(deployment)
+    return pool_bytes(d.gpus, d.gpu.memory_bytes, weight_bytes(d), copies=copies, usable=usable)
 
 
 def sequences_that_fit(

@@ -1,4 +1,4 @@
-"""A deployment in seconds at peak rates: all that physics says before any efficiency is assumed.
+"""A public model's deployment in seconds at peak rates: what physics says before any efficiency is assumed.
 
 Every field is a plain number, so that many deployments stack into arrays (`stacked`) under one formula.
 """
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 HOPPER = ("h100", "h200", "h800")  # the GPU generations whose launch latency differs
 EP_BYTES = 3  # fp8 dispatch (1) and bf16 combine (2)
 TP_BYTES = 2  # bf16 activations; an all-reduce moves them twice, two all-reduces a layer
-NODE_GPUS = 8
+NODE_GPUS, DOMAIN_GPUS = 8, 72  # of one NVLink domain
 
 
 class Roofline(NamedTuple):
@@ -39,7 +39,6 @@ class Roofline(NamedTuple):
     layers: Array
     width: Array  # hidden / sqrt(tp): how large one GPU's matrices are
     groups: Array  # dp
-    stages: Array  # pp
     drafts: Array
     accepted: Array
     budget_tokens: Array
@@ -88,12 +87,11 @@ def roofline(deployment: Deployment) -> Roofline:
         "sequence_read_s": attention.sequence_bytes / hbm,
         "pair_s": attention.pair_flop / bf16,
         "prefill_token_s": attention.token_flop / bf16,
-        "reduce_s": reduce_s(d),
-        "exchange_s": exchange_s(d),
+        "reduce_s": _reduce_s(d),
+        "exchange_s": _exchange_s(d),
         "layers": model.layers,
         "width": model.hidden / d.tp**0.5,
         "groups": d.dp,
-        "stages": d.pp,
         "drafts": d.drafts,
         "accepted": d.accepted,
         "budget_tokens": d.budget_tokens,
@@ -108,25 +106,39 @@ def roofline(deployment: Deployment) -> Roofline:
     return Roofline(**{name: np.float64(value) for name, value in values.items()})  # type: ignore[arg-type]
 
 
-def reduce_s(deployment: Deployment) -> float:
-    """TP: two all-reduces a layer among tp GPUs, each moving its bytes twice; per token at peak."""
-    d, model = deployment, deployment.model
-    share = (d.tp - 1) / d.tp / (d.dp * d.pp)
-    return 4 * model.layers * model.hidden * TP_BYTES * share / d.gpu.nvlink_bytes_per_s
+def all_reduce_s(gpu: Gpu, layers: int, hidden: int, gpus: int) -> float:
+    """Two all-reduces a layer among so many GPUs, each moving its bytes twice; per token at peak."""
+    return 4 * layers * hidden * TP_BYTES * (gpus - 1) / gpus / gpu.nvlink_bytes_per_s
 
 
-def exchange_s(deployment: Deployment) -> float:
-    """EP beside data-parallel attention: all-to-all to k GPUs at most; over the scale-out network where the
-    experts span several NVLink domains, once to each node that the router may reach. Under tensor parallelism
-    every GPU has every token already."""
-    d, model, gpu = deployment, deployment.model, deployment.gpu
+def all_to_all_s(
+    gpu: Gpu, layers: int, hidden: int, gpus: int, *, reached: float, routed_nodes: int = 0
+) -> float:
+    """Each token to the GPUs its experts lie on (reached, at most all) and back, per token at peak; over the
+    scale-out network where the experts span several NVLink domains, once to each node that the router may
+    reach."""
+    if gpus == 1:
+        return 0.0
+    reached, rate = min(reached, gpus), gpu.nvlink_bytes_per_s
+    if gpus > (DOMAIN_GPUS if "nvl" in gpu.name.lower() else NODE_GPUS):
+        reached, rate = min(reached, routed_nodes or reached), gpu.scaleout_bytes_per_s
+    return layers / gpus * reached * hidden * EP_BYTES / rate
+
+
+def _reduce_s(d: Deployment) -> float:
+    return all_reduce_s(d.gpu, d.model.layers, d.model.hidden, d.tp) / (d.dp * d.pp)
+
+
+def _exchange_s(d: Deployment) -> float:
+    """Only beside data-parallel attention: under tensor parallelism every GPU has every token already."""
+    model = d.model
     if not model.experts or d.dp == 1:
         return 0.0
-    domain = 72 if "nvl" in gpu.name.lower() else NODE_GPUS
-    reached, rate = min(model.experts_active, d.stage_gpus), gpu.nvlink_bytes_per_s
-    if d.stage_gpus > domain:
-        reached, rate = min(reached, model.routed_nodes or reached), gpu.scaleout_bytes_per_s
-    return model.expert_layers / d.gpus * reached * model.expert_hidden * EP_BYTES / rate
+    hidden, nodes = model.expert_hidden, model.routed_nodes
+    each = all_to_all_s(
+        d.gpu, model.expert_layers, hidden, d.stage_gpus, reached=model.experts_active, routed_nodes=nodes
+    )
+    return each / d.pp
 
 
 def stacked(rooflines: Sequence[Roofline]) -> Roofline:

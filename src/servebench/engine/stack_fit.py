@@ -15,13 +15,13 @@ from scipy.optimize import least_squares, minimize
 from servebench.catalog.stack_constants import NAMES, PRIORS, StackConstants
 from servebench.engine.closed_loop import Index, Loads, Means, simulate
 from servebench.engine.roofline import Array, Roofline
-from servebench.engine.stack_time import stack_costs
+from servebench.engine.step_costs import stack_efficiencies, step_costs
 
 SOFT = 0.1  # delta: log errors far above count linearly
 TTFT_WEIGHT = 0.4  # w: TTFT scatters more, and between repeats of one point too
 NUDGE = 0.03  # step of the Jacobian, in ln
 STEPS = 12
-MAX_CONCURRENCY = 130  # larger ones take most of the time and are few
+MAX_CONCURRENCY = 130  # of the points to fit to: larger ones take most of the time and are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,11 @@ class Points:
 
 def predict(points: Points, constants: StackConstants) -> Means:
     """Simulated TTFT and TPOT of every point."""
-    return simulate(stack_costs(points.peak, constants), points.loads)
+    return simulate(step_costs(points.peak, stack_efficiencies(points.peak, constants)), points.loads)
 
 
 def fit(points: Points, *, start: StackConstants) -> StackConstants:
     """The constants that fit these points. start: where to begin, e.g. the priors."""
-    points = points.take(np.flatnonzero(points.loads.concurrency <= MAX_CONCURRENCY))
     low = np.log([PRIORS[name].low for name in NAMES])
     high = np.log([PRIORS[name].high for name in NAMES])
     first = np.clip(np.log([getattr(start, name) for name in NAMES]), low + 1e-6, high - 1e-6)
@@ -92,19 +91,22 @@ def _jacobian(points: Points, x: Array, high: Array) -> Array:
 
 
 def calibrate_ttft(simulated_s: Array, measured_s: Array) -> tuple[float, float]:
-    """Two constants of one model's own measurements: ln TTFT = level + slope ln simulated.
+    """Two constants of one model's own measurements: TTFT = host_s + factor simulated.
 
-    Least root of the absolute error, so that outliers hardly count. Level and slope stand for host work and
-    prefill efficiency.
+    Least root of the absolute log error, so that outliers hardly count. They stand for host work and prefill
+    efficiency.
     """
-    x, y = np.log(simulated_s), np.log(measured_s)
-    centre = np.median(x)
 
-    def error(line: Array) -> float:
-        return float(np.mean(np.sqrt(np.abs(line[0] + line[1] * (x - centre) - y))))
+    def error(constants: Array) -> float:
+        found_s = calibrated_s(simulated_s, constants[0], float(np.exp(constants[1])))
+        return float(np.mean(np.sqrt(np.abs(np.log(found_s / measured_s)))))
 
-    starts = [np.array([level, slope]) for level in np.percentile(y, (30, 50, 70)) for slope in (0.7, 1.0)]
-    best = min(
-        (minimize(error, start, method="Nelder-Mead") for start in starts), key=lambda found: found.fun
-    )
-    return float(best.x[0] - best.x[1] * centre), float(best.x[1])
+    starts = [np.array([host_s, scale]) for host_s in (-0.02, 0.0, 0.02, 0.1) for scale in (-0.5, 0.0, 0.5)]
+    found = (minimize(error, start, method="Nelder-Mead") for start in starts)
+    best = min(found, key=lambda solved: solved.fun)
+    return float(best.x[0]), float(np.exp(best.x[1]))
+
+
+def calibrated_s(simulated_s: Array, host_s: float, factor: float) -> Array:
+    """Never below a tenth of a millisecond, whatever the constants."""
+    return np.maximum(host_s + factor * simulated_s, 1e-4)

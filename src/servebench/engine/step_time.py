@@ -1,43 +1,62 @@
-"""How long one engine step takes on one replica: a roofline per part, plus the host's fixed costs.
+"""How long one engine step takes: one model for the mock, the plan and the validation against measurements.
 
-It isn't a simulator of kernels: weights, KV and links move at a share of their peak, and all the rest is the
-measured residual per layer (tau). Decode and chunked prefill run fused, so weights are read once:
+    t_d    = lin(T_d) + kv S + T_d (head + link) + B (t_seq + windows, states)          T_d = B (1 + m)
+    t_p    = lin(n) + f_p n x + n (link + windows) + L tau_p
+    t_step = t_d + t_p - phi min(t_d, t_p) + L tau + t_eng + m (tau + lin(T_d)/L)
+    lin(T) = |P_ne read, P_ne T| + |P_exp U(T)/E read, P_exp (k/E) T|,   |a, b| = (a^4 + b^4)^(1/4)
+    U(T)   = E (1 - (1 - k/E)^(s T))
 
-    t_step = lin(T_d + n_p) + attn_d + attn_p + comm(T_d + n_p) + L tau + t_eng + t_seq B + t_draft
-    T_d = B (1 + m),  U(T) = E (1 - (1 - k/E)^T)
-    lin(T) = max(P_ne wb_ne / (G BW eta), 2 P_ne T / (G F mfu))
-           + max(P_exp U(T)/E wb_e / (G BW eta), 2 P_exp (k/E) T / (G F_e mfu_e))
-    attn_d = max(kappa S_kv / (G_kv BW eta), f_a S_kv (1 + m) / (G F16 mfu_a))
-    attn_p = f_p n_p x / (G F16 mfu_a)
-    comm(T) = tp: 4 L T d (G - 1)/G 2 bytes / (0.8 NV)  |  ep: L (T/G) min(k, G) d 3 bytes / (0.8 NV)
+B decoding sequences whose contexts sum to S, m drafts; n prefill tokens whose positions sum to n x; phi the
+overlap of prefill and decode; s < 1 since routing is skewed. Without prompts a step is affine in S. Where
+attention runs in data-parallel groups, a lone prompt's dense part does not spread over them.
 
-B decoding sequences, S_kv the sum of their contexts, n_p prefill tokens at mean position x, m drafts.
-Sources: roofline (Williams 2009); distinct experts by the coupon argument; link efficiency 0.8 assumed.
-Both kinds of communication stay inside one NVLink domain here.
+The formulas are plain arithmetic, so that floats and arrays take the same ones. Not a simulator of kernels:
+engine.step_costs says where the seconds come from.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import ModelShape, ServingProfile
+from servebench.engine.memory import pool_bytes
+from servebench.engine.step_costs import StepCosts, profile_efficiencies, step_costs
+from servebench.engine.tier_roofline import tier_roofline
 
-LINK_EFFICIENCY = 0.8
-USABLE_MEMORY = 0.9  # share of HBM given to weights and KV, vLLM's gpu_memory_utilization
-RESERVED_BYTES = 4e9  # activations, graphs and communication buffers of one GPU
-TP_BYTES = 2  # bf16 activations in an all-reduce
-EP_BYTES = 3  # fp8 dispatch (1) and bf16 combine (2)
+Number = Any  # a float, or an array of one entry per deployment
+
+
+class DecodeParts(NamedTuple):
+    """t_d, in seconds."""
+
+    linear_s: Any
+    attention_s: Any
+    communication_s: Any
+    sequences_s: Any
+
+
+class PrefillParts(NamedTuple):
+    """t_p, in seconds."""
+
+    linear_s: Any
+    attention_s: Any
+    communication_s: Any
+    launch_s: Any
 
 
 class StepParts(NamedTuple):
     """The named parts of one step, in seconds; they add up to total_s."""
 
-    linear_s: float
+    linear_s: float  # matrix products of the decoding sequences' tokens, the vocabulary's included
     attention_decode_s: float
-    attention_prefill_s: float
     communication_s: float
+    sequences_s: float  # t_seq B, and windows and states read once per sequence
+    prefill_linear_s: float
+    attention_prefill_s: float
+    prefill_communication_s: float
+    prefill_launch_s: float  # L tau_p: prompts run outside graphs
+    overlap_s: float  # what hides behind the longer of decode and prefill; never positive
     layers_s: float  # L tau: launch gaps and collectives' latency
     overhead_s: float  # t_eng: scheduler and sampler of the host
-    sequences_s: float  # t_seq B
     draft_s: float
 
     @property
@@ -45,71 +64,105 @@ class StepParts(NamedTuple):
         return sum(self)
 
 
-def peak_flops(gpu: Gpu, bytes_per_param: float) -> float:
-    """The dense peak of the narrowest unit that a parameter of this width can use on this chip."""
-    if bytes_per_param >= 1.5:
-        return gpu.flops_bf16
-    if bytes_per_param >= 0.75 or gpu.flops_fp4 is None:
-        return gpu.flops_fp8
-    return gpu.flops_fp4
+def bent(a: Number, b: Number) -> Number:
+    """A maximum with a rounded knee: kernels near the ridge reach neither roof."""
+    a, b = a * a, b * b
+    return (a * a + b * b) ** 0.25
+
+
+def lesser(a: Number, b: Number) -> Number:
+    return (a + b - abs(a - b)) / 2
+
+
+def linear_s(costs: StepCosts, dense_tokens: Number, expert_tokens: Number) -> Number:
+    """lin: weights read once for all tokens; 0 for no tokens."""
+    touched = 1.0 - costs.missed ** (costs.spread * expert_tokens)
+    experts = bent(costs.expert_read_s * touched, costs.expert_s * expert_tokens)
+    return (dense_tokens > 0) * bent(costs.dense_read_s, costs.dense_s * dense_tokens) + experts
+
+
+def decode_parts(costs: StepCosts, decoding: Number, context_tokens: Number) -> DecodeParts:
+    tokens = decoding * costs.queries
+    return DecodeParts(
+        linear_s(costs, tokens, tokens) + costs.head_s * tokens,
+        costs.context_s * context_tokens,
+        costs.link_s * tokens,
+        costs.sequence_s * decoding,
+    )
+
+
+def prefill_parts(costs: StepCosts, tokens: Number, pairs: Number, prompts: Number) -> PrefillParts:
+    """tokens > 0. pairs: the sum of their positions; prompts: how many they are of, a share for a chunk: it
+    says how many data-parallel groups are busy."""
+    at_least_one = 1 + prompts - lesser(1.0, prompts)
+    idle = costs.groups / lesser(costs.groups, at_least_one)
+    return PrefillParts(
+        linear_s(costs, tokens * idle, tokens),
+        costs.pair_s * pairs * idle + costs.prefill_token_s * tokens,
+        costs.link_s * tokens,
+        costs.prefill_fixed_s,
+    )
+
+
+def decode_s(costs: StepCosts, decoding: Number, context_tokens: Number) -> Number:
+    """t_d with the drafts: of a step without prompts, all but what is fixed."""
+    parts = decode_parts(costs, decoding, context_tokens)
+    return sum(parts[1:], parts[0]) + draft_s(costs, decoding, parts.linear_s)
+
+
+def prefill_s(costs: StepCosts, tokens: Number, pairs: Number, prompts: Number) -> Number:
+    """t_p; 0 for no tokens."""
+    parts = prefill_parts(costs, tokens, pairs, prompts)
+    return (tokens > 0) * sum(parts[1:], parts[0])
+
+
+def draft_s(costs: StepCosts, decoding: Number, linear: Number) -> Number:
+    """m draft passes, each of about one layer and its launch."""
+    return (decoding > 0) * costs.drafts * (costs.layers_s + linear) / costs.layers
+
+
+def overlap_s(costs: StepCosts, decode: Number, prefill: Number) -> Number:
+    """What a step is shorter by than its decode and prefill after each other."""
+    return costs.overlap * lesser(decode, prefill)
+
+
+def step_s(costs: StepCosts, decode: Number, prefill: Number) -> Number:
+    """t_step of a step whose parts take these times alone."""
+    return decode + prefill - overlap_s(costs, decode, prefill) + costs.layers_s + costs.overhead_s
+
+
+def step_parts(
+    costs: StepCosts, decoding: int, context_tokens: float, prefill_tokens: int, prefill_pairs: float
+) -> StepParts:
+    """One step of one deployment, part by part; the prompt tokens are of one prompt."""
+    linear = attention = link = sequences = draft = decode = 0.0
+    if decoding:
+        linear, attention, link, sequences = decode_parts(costs, decoding, context_tokens)
+        draft = draft_s(costs, decoding, linear) if costs.drafts else 0.0
+        decode = linear + attention + link + sequences + draft
+    fixed = (costs.layers_s, costs.overhead_s, draft)
+    if not prefill_tokens:
+        return StepParts(linear, attention, link, sequences, 0.0, 0.0, 0.0, 0.0, 0.0, *fixed)
+    parts = prefill_parts(costs, prefill_tokens, prefill_pairs, 1.0)
+    hidden = -overlap_s(costs, decode, sum(parts))
+    return StepParts(linear, attention, link, sequences, *parts, hidden, *fixed)
 
 
 class StepTimeModel:
-    """Step time of a model shape under a serving profile on G GPUs of one kind. Immutable."""
+    """Step time of a tier on its GPUs, or of a public model's deployment. Immutable."""
 
     def __init__(self, shape: ModelShape, serving: ServingProfile, gpu: Gpu) -> None:
         self.shape, self.serving, self.gpu = shape, serving, gpu
-        G = serving.gpus
-        bandwidth = gpu.hbm_bytes_per_s * serving.hbm_efficiency
-        self._drafts = serving.draft_tokens
-        self._dense_read_s = shape.params_non_expert * shape.non_expert_bytes_per_param / (G * bandwidth)
-        self._dense_s_per_token = (
-            2
-            * shape.params_non_expert
-            / (G * peak_flops(gpu, shape.non_expert_bytes_per_param) * serving.mfu)
-        )
-        moe = shape.experts > 0
-        self._routed = shape.experts_active / shape.experts if moe else 0.0  # k/E
-        self._missed = 1.0 - self._routed
-        self._expert_read_s = shape.params_expert * shape.expert_bytes_per_param / (G * bandwidth)
-        expert_flops = peak_flops(gpu, shape.expert_bytes_per_param)
-        self._expert_s_per_token = (
-            2 * shape.params_expert * self._routed / (G * expert_flops * serving.mfu_expert)
-        )
-        if not moe:  # every "expert" parameter of a dense model is read and used by every token
-            self._expert_s_per_token = 2 * shape.params_expert / (G * expert_flops * serving.mfu)
-            self._missed = 0.0
-        attention_flops = G * gpu.flops_bf16 * serving.mfu_attention
-        self._decode_s_per_context = max(
-            shape.kv_bytes_per_token / (serving.kv_shards * bandwidth),
-            shape.attn_decode_flop * (1 + self._drafts) / attention_flops,
-        )
-        self._prefill_s_per_pair = shape.attn_prefill_flop / attention_flops
-        self._link_s_per_token = self._communication_s_per_token()
-        self._layers_s = shape.layers * serving.layer_latency_s
-
-    def _communication_s_per_token(self) -> float:
-        shape, G = self.shape, self.serving.gpus
-        link = LINK_EFFICIENCY * self.gpu.nvlink_bytes_per_s
-        if self.serving.communication == "tp":
-            return 4 * shape.layers * shape.hidden * (G - 1) / G * TP_BYTES / link
-        if self.serving.communication == "ep":
-            if G == 1:
-                return 0.0
-            return shape.layers / G * min(shape.experts_active, G) * shape.hidden * EP_BYTES / link
-        raise ValueError(f"communication must be 'tp' or 'ep', not {self.serving.communication!r}")
+        self.costs = step_costs(tier_roofline(shape, serving, gpu), profile_efficiencies(serving)).scalars()
 
     def experts_touched(self, tokens: float) -> float:
         """U(T): distinct experts that T tokens use, each drawing k of E."""
-        return self.shape.experts * float(1.0 - self._missed**tokens)
+        costs = self.costs
+        return float(self.shape.experts * (1.0 - costs.missed ** (costs.spread * tokens)))
 
     def linear_s(self, tokens: float) -> float:
         """lin(T): all matrix products of T tokens, weights read once; 0 for no tokens."""
-        if tokens <= 0:
-            return 0.0
-        dense = max(self._dense_read_s, self._dense_s_per_token * tokens)
-        touched = 1.0 - self._missed**tokens
-        return float(dense + max(self._expert_read_s * touched, self._expert_s_per_token * tokens))
+        return float(linear_s(self.costs, tokens, tokens))
 
     def step(
         self,
@@ -119,23 +172,9 @@ class StepTimeModel:
         prefill_tokens: int = 0,
         prefill_pairs: float = 0.0,
     ) -> StepParts:
-        """One fused step. context_tokens: sum over the decoding sequences (S_kv); prefill_pairs: sum over the
-        prefill tokens of their position (n_p x)."""
-        serving = self.serving
-        tokens = decoding * (1 + self._drafts) + prefill_tokens
-        draft_s = 0.0
-        if self._drafts and decoding:  # a draft pass costs about one layer and its launch
-            draft_s = self._drafts * (serving.layer_latency_s + self.linear_s(decoding) / self.shape.layers)
-        return StepParts(
-            self.linear_s(tokens),
-            self._decode_s_per_context * context_tokens,
-            self._prefill_s_per_pair * prefill_pairs,
-            self._link_s_per_token * tokens,
-            self._layers_s,
-            serving.step_overhead_s,
-            serving.sequence_overhead_s * decoding,
-            draft_s,
-        )
+        """One step. context_tokens: sum over the decoding sequences (S); prefill_pairs: sum over the prefill
+        tokens of their position (n x)."""
+        return step_parts(self.costs, decoding, context_tokens, prefill_tokens, prefill_pairs)
 
     def tokens_per_s_per_user(self, batch: int, context_tokens: float) -> float:
         """Interactivity of a steady batch whose sequences all have this context: a / t_step."""
@@ -153,6 +192,6 @@ class StepTimeModel:
 
     def kv_pool_tokens(self) -> int:
         """(G (0.9 cap - 4 GB) - weights) / kappa * G_kv / G; 0 where the weights don't fit."""
-        G = self.serving.gpus
-        free = G * (USABLE_MEMORY * self.gpu.memory_bytes - RESERVED_BYTES) - self.shape.weight_bytes
-        return max(0, int(free / self.shape.kv_bytes_per_token * self.serving.kv_shards / G))
+        copies = self.serving.gpus / self.serving.kv_shards
+        pool = pool_bytes(self.serving.gpus, self.gpu.memory_bytes, self.shape.weight_bytes, copies=copies)
+        return int(pool / self.shape.kv_bytes_per_token)
