@@ -59,7 +59,8 @@ def by_replica(tier: Tier, gpu: Gpu, clients: int, prompt: int, output: int) -> 
     replica = Replica(tier, gpu)
     for client in range(clients):
         replica.submit(Sequence(client, 0.0, prompt, output))
-    now_s, done, ended = 0.0, [], 0
+    now_s = 0.0
+    done: list[Sequence] = []
     while len(done) < 2 * clients:
         start_s = replica.next_start_s(now_s)
         assert start_s is not None
@@ -68,7 +69,6 @@ def by_replica(tier: Tier, gpu: Gpu, clients: int, prompt: int, output: int) -> 
         now_s = step.end_s
         for emission in replica.finish_step(step):
             if emission.finished:
-                ended += 1
                 sequence = emission.sequence
                 if sequence.id < 2 * clients:
                     done.append(sequence)

@@ -171,7 +171,8 @@ class _Run:
         prompt = self.loads.input_tokens * (1 + self.low) / 2
         prefill = prefill_s(self.costs, tokens, tokens * prompt / 2, tokens / prompt)
         beside = np.where((self.costs.separate > 0) | (self.s["decoding"] <= 0), 0.0, decode)
-        return step_s(self.costs, beside, prefill)
+        took_s: Array = step_s(self.costs, beside, prefill)
+        return took_s
 
     def _begin(self, done: NDArray[np.bool_], prompts: Index, inputs: Array, rounds: Index) -> None:
         """Prompts that are through get their first token and decode from now on."""

@@ -1,12 +1,15 @@
 """A saturated replica in closed form: B sequences always decoding, each that ends replaced by a new one.
 
-Every step B tokens come out, so B/(OSL - 1) sequences end and as many prompts are prefilled in the same step:
+Every step B tokens come out, so j = B/(OSL - 1) sequences end and as many prompts are prefilled, all those of
+one step together; ends are independent, so a share r = 1 - e^-j of the steps has any:
 
-    t_step = step(B, B (ISL + OSL/2), n_p = B/(OSL - 1) * uncached ISL),   mu = B / ((OSL - 1) t_step)
+    t_step = (1 - r) step(B, S) + r step(B, S, n = j/r * uncached ISL),   S = B (ISL + OSL/2)
+    mu = B / ((OSL - 1) t_step)
 
 It has no queue and no spread of lengths: the second opinion beside the simulation, and exact arithmetic.
 """
 
+import math
 from dataclasses import dataclass
 
 from servebench.engine.step_time import StepTimeModel
@@ -33,18 +36,17 @@ def steady_state(
     if steps <= 0:
         raise ValueError("a steady batch needs more than one output token")
     joining = batch / steps
-    prefill = joining * (prompt_tokens - cached_tokens)
+    with_prompts = 1 - math.exp(-joining)
+    prefill = joining / with_prompts * (prompt_tokens - cached_tokens)
     limit = model.serving.max_num_batched_tokens
     if batch * (1 + model.serving.draft_tokens) + prefill > limit:
         raise ValueError(f"batch {batch} needs {prefill:.0f} prefill tokens a step, beyond {limit} in all")
-    parts = model.step(
-        batch,
-        batch * (prompt_tokens + output_tokens / 2),
-        prefill_tokens=round(prefill),
-        prefill_pairs=prefill * (prompt_tokens + cached_tokens) / 2,
-    )
-    tpot_s = parts.total_s / model.serving.accepted_tokens
-    rate = joining / parts.total_s
+    context = batch * (prompt_tokens + output_tokens / 2)
+    pairs = prefill * (prompt_tokens + cached_tokens) / 2
+    fused = model.step(batch, context, prefill_tokens=round(prefill), prefill_pairs=pairs)
+    step_s = (1 - with_prompts) * model.step(batch, context).total_s + with_prompts * fused.total_s
+    tpot_s = step_s / model.serving.accepted_tokens
+    rate = joining / step_s
     return SteadyState(batch, tpot_s, rate, rate * (prompt_tokens + output_tokens))
 
 
