@@ -13,36 +13,42 @@ import datetime
 import json
 import os
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from measured_points import MeasuredPoint, as_arrays, read_points
-from validation_tables import markdown_report, text_report
+from validation_figures import (
+    about_constants,
+    batch_of,
+    both,
+    calibrated,
+    deepseek_day,
+    grouped,
+    lengths_of,
+    ranking,
+    tier_latency_us,
+    worst,
+)
+from validation_page import markdown_report
+from validation_tables import text_report
 
 from servebench.catalog.architectures import Family
-from servebench.catalog.load import DATA, load_catalog
-from servebench.catalog.model_file import find_model
+from servebench.catalog.load import DATA
 from servebench.catalog.stack_constants import (
     PRIOR_CONSTANTS,
     StackConstants,
     load_stack_constants,
 )
 from servebench.engine.closed_loop import Means
-from servebench.engine.deployment import Backend, Deployment
-from servebench.engine.roofline import roofline
-from servebench.engine.stack_fit import MAX_CONCURRENCY, Points, calibrate_ttft, calibrated_s, fit, predict
-from servebench.engine.step_costs import stack_efficiencies, step_costs
-from servebench.engine.step_time import step_parts
+from servebench.engine.stack_fit import MAX_CONCURRENCY, Points, fit, predict
 from servebench.errors import UsageError
 
 CONSTANTS = DATA / "stack_constants.yaml"
 FIT_EVERY = 3  # a third of the points fits as well as all of them, and leaves two thirds to check
-RANKED_RATIO = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,90 +122,6 @@ def predictions(
     return Predictions(everything, held_out)
 
 
-def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
-    relative = np.abs(predicted / measured - 1)
-    return {
-        "median_abs_error": round(float(np.median(relative)), 4),
-        "p90_abs_error": round(float(np.percentile(relative, 90)), 4),
-        "median_error": round(float(np.median(predicted / measured) - 1), 4),
-        "n": len(relative),
-    }
-
-
-def both(means: Means, points: Points, index: np.ndarray) -> dict[str, Any]:
-    return {
-        "tpot": errors(means.tpot_s[index], points.tpot_s[index]),
-        "ttft": errors(means.ttft_s[index], points.ttft_s[index]),
-    }
-
-
-def grouped(
-    rows: Sequence[MeasuredPoint], key: Callable[[MeasuredPoint], Any], means: Means, points: Points
-) -> dict[str, Any]:
-    """The errors of each group of points, in the order of its key."""
-    places: dict[Any, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        places[key(row)].append(i)
-    return {str(name): both(means, points, np.array(places[name])) for name in sorted(places)}
-
-
-def ranking(rows: Sequence[MeasuredPoint], predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
-    """Of pairs at equal family, lengths and concurrency more than 15 % apart: the share in right order."""
-    like: dict[Any, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        key = (row.deployment.model.family, row.input_tokens, row.output_tokens, row.concurrency)
-        like[key].append(i)
-    right = pairs = 0
-    for places in like.values():
-        a, b = np.triu_indices(len(places), 1)
-        p, m = predicted[places], measured[places]
-        far = np.maximum(m[a] / m[b], m[b] / m[a]) > RANKED_RATIO
-        pairs += int(far.sum())
-        right += int(((m[a] > m[b]) == (p[a] > p[b]))[far].sum())
-    return {"right_order": round(right / pairs, 4) if pairs else None, "pairs": pairs}
-
-
-def calibrated(rows: Sequence[MeasuredPoint], means: Means, points: Points) -> dict[str, Any]:
-    """TTFT with two constants fitted per model, as the file names them."""
-    names = np.array([row.model_name for row in rows])
-    ttft_s, fitted = means.ttft_s.copy(), {}
-    for name in sorted(set(names)):
-        index = np.flatnonzero(names == name)
-        host_s, factor = calibrate_ttft(means.ttft_s[index], points.ttft_s[index])
-        ttft_s[index] = calibrated_s(means.ttft_s[index], host_s, factor)
-        fitted[name] = {"host_s": round(host_s, 4), "factor": round(factor, 4)}
-    return {"ttft": errors(ttft_s, points.ttft_s), "constants": fitted}
-
-
-def deepseek_day(constants: StackConstants) -> dict[str, float]:
-    """DeepSeek's disclosed day: H800, experts over 144 GPUs, 88 concurrent decodes a GPU at 4,989 KV tokens.
-
-    error is against the middle of the disclosed 20 to 22 tokens/s per user.
-    """
-    h100 = load_catalog().gpu("h100")
-    h800 = replace(h100, id="h800", name="H800", nvlink_bytes_per_s=200e9)  # 400 GB/s both ways
-    deployment = Deployment(
-        model=find_model("deepseek-v3"),
-        gpu=h800,
-        backend=Backend.VLLM,
-        gemm="fp8",
-        experts="fp8",
-        dp=144,
-        moe_ep=144,
-    )
-    peak = roofline(deployment)
-    costs = step_costs(peak, stack_efficiencies(peak, constants)).scalars()
-    batch = 88 * 144
-    step = step_parts(costs, batch, batch * 4989, 0, 0.0).total_s
-    low, high = 20.0, 22.0
-    return {
-        "tokens_per_s_per_user": round(1 / step, 2),
-        "disclosed_low": low,
-        "disclosed_high": high,
-        "error": round(2 / step / (low + high) - 1, 4),
-    }
-
-
 def report(rows: Sequence[MeasuredPoint], points: Points, found: Predictions) -> dict[str, Any]:
     every = np.arange(len(rows))
     held = both(found.held_out, points, every)
@@ -210,7 +132,8 @@ def report(rows: Sequence[MeasuredPoint], points: Points, found: Predictions) ->
         "by_model": grouped(rows, lambda r: r.deployment.model.id, found.all, points),
         "by_gpu": grouped(rows, lambda r: r.deployment.gpu.id, found.all, points),
         "by_backend": grouped(rows, lambda r: r.deployment.backend.value, found.all, points),
-        "by_batch": grouped(rows, lambda r: r.concurrency, found.all, points),
+        "by_batch": grouped(rows, batch_of, found.all, points),
+        "by_lengths": grouped(rows, lengths_of, found.all, points),
         "held_out": held,
         "ranking": {
             "tpot": ranking(rows, found.all.tpot_s, points.tpot_s),
@@ -218,6 +141,7 @@ def report(rows: Sequence[MeasuredPoint], points: Points, found: Predictions) ->
             "held_out_tpot": ranking(rows, found.held_out.tpot_s, points.tpot_s),
         },
         "calibrated_two_constants": calibrated(rows, found.all, points),
+        "worst": worst(rows, found.all, points),
     }
 
 
@@ -248,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = predictions(points, families, constants.all, dict(constants.without))
     result = report(rows, points, found) | {
         "deepseek_day": deepseek_day(constants.all),
-        "constants": {"source": constants.source.source, "values": asdict(constants.all)},
+        "constants": about_constants(constants),
+        "tier_latency_us": tier_latency_us(),
         "left_out": dict(left_out),
     }
     printed = (

@@ -4,6 +4,7 @@ import json
 import uuid
 from typing import Any
 
+from servebench.catalog.load import load_catalog
 from tests.data_dir import find_data
 from tests.mock_server.raw_http import ask, chat_body, stream_chat, whole_chat
 
@@ -130,7 +131,8 @@ def test_headers(mock_url: str) -> None:
         chat_body(max_completion_tokens=2, stream=True, reasoning_effort="none"),
     )
     assert headers["content-type"] == "text/event-stream"
-    assert float(headers["x-metrics-ttft-ms"]) > 100  # the tier's host floor
+    floor_ms = 1_000 * load_catalog().tier("grok-4.3").serving.ttft_floor_s
+    assert float(headers["x-metrics-ttft-ms"]) > floor_ms
     assert "x-metrics-e2e-ms" not in headers
 
 

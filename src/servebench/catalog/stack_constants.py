@@ -131,7 +131,7 @@ def fitted_serving() -> Mapping[str, Mapping[str, object]]:
     several Blackwell GPUs under vLLM.
 
     The band is that of the sets fitted without one family; x/2 and x2 for a layer's latency, which differs
-    most between stacks.
+    most between stacks, and up to the slowest stack for the TTFT floor.
     """
     fitted = load_stack_constants()
     found = {}
@@ -140,6 +140,8 @@ def fitted_serving() -> Mapping[str, Mapping[str, object]]:
         low, high = min(value, *others), max(value, *others)
         if name == "layer_latency_s":
             low, high = low / 2, min(high * 2, MAX_LAYER_LATENCY_S)
+        if name == "ttft_floor_s":
+            high = max(high, 1e-3 * fitted.all.host_trtllm_ms, 1e-3 * fitted.all.host_sglang_ms)
         found[name] = {
             "value": float(f"{value:.4g}"),
             "low": min(float(f"{low:.4g}"), float(f"{value:.4g}")),

@@ -20,7 +20,7 @@ from servebench.engine.step_costs import stack_efficiencies, step_costs
 SOFT = 0.1  # delta: log errors far above count linearly
 TTFT_WEIGHT = 0.4  # w: TTFT scatters more, and between repeats of one point too
 NUDGE = 0.03  # step of the Jacobian, in ln
-STEPS = 12
+STEPS = 25
 MAX_CONCURRENCY = 130  # of the points to fit to: larger ones take most of the time and are few
 
 
@@ -63,8 +63,8 @@ def fit(points: Points, *, start: StackConstants) -> StackConstants:
         bounds=(low, high),
         loss="soft_l1",
         f_scale=SOFT,
-        xtol=2e-3,
-        ftol=1e-3,
+        xtol=1e-3,
+        ftol=2e-4,
         max_nfev=STEPS,
     )
     return StackConstants(**{name: float(np.exp(v)) for name, v in zip(NAMES, solved.x, strict=True)})
