@@ -1,4 +1,4 @@
-"""Public models: the counts and caches that follow from the makers' configs, against what the makers print."""
+"""Public models: the counts and caches that follow from the configs, against what the makers print."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_only_full_attention_layers_grow_a_cache() -> None:
 def test_models_are_found_by_any_of_their_names() -> None:
     assert find_model("deepseek-ai/DeepSeek-R1") is find_model("nvidia/DeepSeek-V3.1-NVFP4")
     assert find_model("openai/gpt-oss-120b").family is Family.WINDOW
-    with pytest.raises(UsageError, match="unknown model 'acme/secret-9'; known: llama-3.1-8b"):
+    with pytest.raises(UsageError, match=r"unknown model 'acme/secret-9'; known: llama-3\.1-8b"):
         find_model("acme/secret-9")
 
 

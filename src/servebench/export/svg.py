@@ -48,7 +48,7 @@ class Chart:
 
     def x_range(self) -> tuple[float, float]:
         xs = (
-            [x for line in self.lines for x in (line.xs[0], line.xs[-1]) if len(line.xs)]
+            [x for line in self.lines if len(line.xs) for x in (line.xs[0], line.xs[-1])]
             if self.lines
             else []
         )

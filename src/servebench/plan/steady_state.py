@@ -1,7 +1,8 @@
 """A saturated replica in closed form: B sequences always decoding, each that ends replaced by a new one.
 
 Every step B tokens come out, so j = B/(OSL - 1) sequences end and as many prompts are prefilled, all those of
-one step together; ends are independent, so a share r = 1 - e^-j of the steps has any:
+one step together; ends are independent, so a share r = 1 - e^-j of the steps has any, or as many as the
+token budget makes of them:
 
     t_step = (1 - r) step(B, S) + r step(B, S, n = j/r * uncached ISL),   S = B (ISL + OSL/2)
     mu = B / ((OSL - 1) t_step)
@@ -36,11 +37,13 @@ def steady_state(
     if steps <= 0:
         raise ValueError("a steady batch needs more than one output token")
     joining = batch / steps
-    with_prompts = 1 - math.exp(-joining)
-    prefill = joining / with_prompts * (prompt_tokens - cached_tokens)
+    every_step = joining * (prompt_tokens - cached_tokens)  # prefill tokens in the mean
     limit = model.serving.max_num_batched_tokens
-    if batch * (1 + model.serving.draft_tokens) + prefill > limit:
-        raise ValueError(f"batch {batch} needs {prefill:.0f} prefill tokens a step, beyond {limit} in all")
+    room = limit - batch * (1 + model.serving.draft_tokens)
+    if every_step > room:
+        raise ValueError(f"batch {batch} needs {every_step:.0f} prefill tokens a step, beyond {limit} in all")
+    with_prompts = max(1 - math.exp(-joining), every_step / room)  # a long prompt takes several steps
+    prefill = every_step / with_prompts
     context = batch * (prompt_tokens + output_tokens / 2)
     pairs = prefill * (prompt_tokens + cached_tokens) / 2
     fused = model.step(batch, context, prefill_tokens=round(prefill), prefill_pairs=pairs)
