@@ -40,7 +40,7 @@ def steady_state(
     every_step = joining * (prompt_tokens - cached_tokens)  # prefill tokens in the mean
     limit = model.serving.max_num_batched_tokens
     room = limit - batch * (1 + model.serving.draft_tokens)
-    if every_step > room:
+    if every_step > room or room < 1:
         raise ValueError(f"batch {batch} needs {every_step:.0f} prefill tokens a step, beyond {limit} in all")
     with_prompts = max(1 - math.exp(-joining), every_step / room)  # a long prompt takes several steps
     prefill = every_step / with_prompts
