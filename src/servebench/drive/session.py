@@ -28,6 +28,7 @@ from servebench.meter.call import CHAT_PATH, Call, Target, Timeouts
 from servebench.meter.engine_loop import EngineLoop
 from servebench.results.live import LiveStats
 from servebench.results.run_directory import PartWriter
+from servebench.workload.body_parts import BodyParts
 from servebench.workload.spec import RequestSpec
 
 _RECONNECT_S = 1.0  # a closed loop would else ask a dead target thousands of times a second
@@ -71,7 +72,7 @@ class LoadSession:
         self._writer = PartWriter(Path(settings.run_dir), shard)
         self._biller = Biller(self.workload.model)
         self._specs: dict[int, RequestSpec] = {}
-        self._bodies: dict[int, bytes] = {}
+        self._bodies: dict[int, BodyParts] = {}
         self._pacer: Pacer | None = None
         self._turns = Turns(self.workload, lambda id, at_ns: self._submit(id, at_ns, self._record_done))
         self._ids = range(shard, len(self.workload.intended_ns), shards)
@@ -233,7 +234,7 @@ class LoadSession:
     def _prepare(self, request_id: int) -> None:
         if request_id not in self._bodies:
             self._specs[request_id] = self.workload.spec(request_id)
-            self._bodies[request_id] = self.workload.body(request_id)
+            self._bodies[request_id] = self.workload.body_parts(request_id)
 
     def _submit(
         self, request_id: int, intended_ns: int, done: "Callable[[RequestRecord, array[int]], None]"

@@ -10,6 +10,7 @@ from servebench.export import figures
 from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast
 
 _BAR = 40
+_CACHE_APART = 0.05
 _PIPED_COLUMNS = 160
 
 
@@ -116,6 +117,12 @@ def _endings(one: Forecast) -> list[str]:
         lines.append(f"{one.classes[ALL].unlimited:,} requests set no limit: the model's own is counted")
     if one.stated_cache_share is not None:
         lines.append(f"the scenario means {one.stated_cache_share:.0%} of its prompt tokens to be cached")
+        found = one.classes[ALL].cache_share
+        if one.mode == "open" and abs(found - one.stated_cache_share) > _CACHE_APART:
+            lines.append(
+                f"note: {found:.0%} of this run's can be, in an ideal cache: a short run looks at much for "
+                "the first time, else set cache_share anew"
+            )
     lines += [f"note: {note}" for note in one.notes]
     lines.append(f"schedule hash: {one.schedule_hash}")
     return lines

@@ -4,6 +4,7 @@ Headers, and with them the API key, are never part of these values: EngineLoop k
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from servebench.errors import UsageError
@@ -73,6 +74,13 @@ class Timeouts:
             raise UsageError("timeout total_s must be at most 2000 (chunk times are 32-bit microseconds)")
 
 
+class Body(Protocol):
+    """A body that is joined only when it is sent."""
+
+    def __len__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request to send. intended_ns: its intended start, ns since T0. body: the JSON, sent as it is."""
@@ -83,7 +91,7 @@ class Call:
     turn: int
     model: str
     intended_ns: int
-    body: bytes
+    body: "bytes | Body"
     asked_output_tokens: int | None = None
     asked_prompt_tokens: int | None = None
     sent_prompt_tokens: int | None = None

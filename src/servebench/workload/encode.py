@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from servebench.workload.body_parts import BodyParts, KeptTexts
 from servebench.workload.history import history_messages
 from servebench.workload.measure import Measure
 from servebench.workload.prompt_set import PromptSet
@@ -36,6 +37,7 @@ class BodyEncoder:
     ) -> None:
         self._prompts = prompts
         self._corpus = measure.text_of(seed)
+        self._shared = KeptTexts(self._corpus.shared)
         self._seed = seed
         self._preamble_tokens = preamble_tokens
         self._units_per_token = measure.units_per_token
@@ -61,6 +63,13 @@ class BodyEncoder:
 
     def body(self, spec: RequestSpec) -> bytes:
         """The request body. Bills exactly spec.prompt_tokens on the mock (prompts.py has the formula)."""
+        return b"".join(self._parts(spec))
+
+    def body_parts(self, spec: RequestSpec) -> BodyParts:
+        """The same, its large parts shared with other requests' until it is sent."""
+        return BodyParts(self._parts(spec))
+
+    def _parts(self, spec: RequestSpec) -> list[bytes]:
         if self._prompts is not None:
             messages = self._prompts.messages[spec.id % len(self._prompts.messages)].encode()
             return self._closed(spec, [self._head, messages[1:], _STREAM])
@@ -76,7 +85,7 @@ class BodyEncoder:
             size -= prefix_size
             parts += [
                 b'{"role":"system","content":"',
-                self._corpus.shared(spec.prefix_key, prefix_size),
+                self._shared(spec.prefix_key, prefix_size),
                 b'"},',
             ]
         size, sizes = self._history_sizes(spec, size)
@@ -126,7 +135,7 @@ class BodyEncoder:
             texts.append(self._corpus.block(-1 - spec.id, size - start))
         return texts
 
-    def _closed(self, spec: RequestSpec, parts: list[bytes]) -> bytes:
+    def _closed(self, spec: RequestSpec, parts: list[bytes]) -> list[bytes]:
         if spec.output_tokens is not None:
             parts.append(b',"max_completion_tokens":%d' % spec.output_tokens)
         parts.append(self._tails[spec.class_name, spec.tool_choice])
@@ -135,7 +144,7 @@ class BodyEncoder:
         if shared:
             parts.append(b',"prompt_cache_key":' + orjson.dumps(f"{self._seed}/{shared}"))
         parts.append(b"}")
-        return b"".join(parts)
+        return parts
 
 
 def least_prompt_tokens(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from servebench.errors import UsageError
+from servebench.workload.body_parts import BodyParts
 from servebench.workload.columns import SpecColumns, SpecDraw
 from servebench.workload.draws import uniforms
 from servebench.workload.encode import BodyEncoder
@@ -224,6 +225,10 @@ class Workload:
     def body(self, id: int) -> bytes:
         """The JSON body of POST /v1/chat/completions for request id."""
         return self._encoder.body(self.spec(id))
+
+    def body_parts(self, id: int) -> BodyParts:
+        """The same for sending: large texts that requests share are held once."""
+        return self._encoder.body_parts(self.spec(id))
 
     def think_time_s(self, id: int) -> float:
         """Closed loop: how long the user of request id thinks after its answer; 0 in an open loop."""
