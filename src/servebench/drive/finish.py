@@ -1,4 +1,8 @@
-"""After the last record: gather the parts, work out the summary, write every file, choose the exit code."""
+"""After the last record: gather the parts, work out the summary, write every file, choose the exit code.
+
+What only the end needs is imported there, or ahead of it by a master, which has the time: no request waits
+for it at the start.
+"""
 
 import gc
 import json
@@ -9,17 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from servebench import __version__
 from servebench.drive.clocks import ClockOffset
 from servebench.drive.selfcheck_store import stored_selfcheck
 from servebench.drive.settings import RunSettings
 from servebench.errors import ServebenchError
-from servebench.export import openmetrics, report
-from servebench.export.ci import junit_xml, markdown
-from servebench.export.table import print_summary
-from servebench.results.exit_code import exit_code
 from servebench.results.run_directory import (
     SUMMARY,
     Run,
@@ -27,7 +27,9 @@ from servebench.results.run_directory import (
     write_bytes,
     write_json,
 )
-from servebench.results.summary import Summary, summarise_run
+
+if TYPE_CHECKING:
+    from servebench.results.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class RunFacts:
             "notes": list(self.notes),
             "selfcheck": stored_selfcheck(),
             "host": {
-                "platform": platform.platform(),
+                "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
                 "python": sys.version.split()[0],
             },
             "versions": {
@@ -110,7 +112,7 @@ class RunFacts:
 class Finished:
     """A run that is over: its summary, where it stands, and the exit code it asks for."""
 
-    summary: Summary
+    summary: "Summary"
     run_dir: Path
     exit_code: int
     print_json: bool
@@ -124,8 +126,21 @@ class Finished:
             print(f"run directory: {self.run_dir}   report: {self.run_dir / 'report.html'}")
 
 
-def show_summary(summary: Summary, *, as_json: bool) -> None:
+def import_ahead() -> None:
+    """All that finish_run will import."""
+    import scipy.special  # noqa: F401 - summarise_run asks it for quantiles
+
+    import servebench.export.ci
+    import servebench.export.openmetrics
+    import servebench.export.report
+    import servebench.export.table
+    import servebench.results.summary  # noqa: F401
+
+
+def show_summary(summary: "Summary", *, as_json: bool) -> None:
     """The table, or the summary as JSON, on stdout at once."""
+    from servebench.export.table import print_summary
+
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     else:
@@ -150,6 +165,9 @@ def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
     Shows the summary as soon as there is one, but under plain `locust`, whose own tables come first. Trouble
     with one output is said and makes the exit code 1; the others are still written.
     """
+    from servebench.results.exit_code import exit_code
+    from servebench.results.summary import summarise_run
+
     run_dir = Path(settings.run_dir)
     run = gather_run(run_dir)
     (run_dir / "run.json").unlink(missing_ok=True)  # all of it is in the manifest
@@ -167,7 +185,10 @@ def finish_run(settings: RunSettings, facts: RunFacts) -> Finished:
     return Finished(summary, run_dir, code, settings.print_json, settings.own_exit_codes)
 
 
-def _outputs(settings: RunSettings, run: Run, summary: Summary) -> list[Callable[[], object]]:
+def _outputs(settings: RunSettings, run: Run, summary: "Summary") -> list[Callable[[], object]]:
+    from servebench.export import openmetrics, report
+    from servebench.export.ci import junit_xml, markdown
+
     outputs: list[Callable[[], object]] = [
         lambda: write_json(run.path / SUMMARY, summary.to_json()),
         lambda: write_bytes(run.path / report.FILE, report.report_html(run, summary).encode()),

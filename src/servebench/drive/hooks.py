@@ -10,6 +10,7 @@ from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 import gc
+import os
 import signal
 import sys
 import time
@@ -18,6 +19,8 @@ from typing import Any
 import gevent
 
 from servebench.drive.conductor import Conductor, watch
+from servebench.drive.finish import import_ahead
+from servebench.drive.launch import mock_url
 from servebench.drive.master import (
     MASTER_MESSAGES,
     START_LEAD_NS,
@@ -30,6 +33,8 @@ from servebench.drive.options import add_arguments, settings_from_options
 from servebench.drive.rig import end_test, guarded, quit_all, rig
 from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
 from servebench.drive.web_tab import add_tab
+
+_IMPORT_AHEAD_S = 1.0  # after T0: the workers are busy with their first requests, the master is not
 
 
 def register() -> None:
@@ -49,6 +54,7 @@ def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None
     if isinstance(runner, WorkerRunner):
         for name, (handler, concurrent) in WORKER_MESSAGES.items():
             runner.register_message(name, handler, concurrent=concurrent)
+        _await_mock(environment.parsed_options.servebench_mock, look=False)
     else:
         for name, listener in MASTER_MESSAGES.items():
             runner.register_message(name, listener)
@@ -82,12 +88,29 @@ def on_sigint(environment: Any) -> None:
     gevent.spawn(quit_all, environment)
 
 
+def _await_mock(fds: str, *, look: bool = True) -> None:
+    """Until the mock that `servebench run` began listens; what it says later goes nowhere. Raises
+    OperationError.
+    """
+    if not fds or rig.mock_awaited:
+        return
+    rig.mock_awaited = True
+    out_fd, err_fd = map(int, fds.split(","))
+    try:
+        if look:
+            mock_url(out_fd, err_fd)
+    finally:
+        os.close(out_fd)
+        os.close(err_fd)
+
+
 @guarded
 def on_test_start(environment: Any, **_: Any) -> None:
     runner = environment.runner
     if isinstance(runner, WorkerRunner):
         return  # its shard began with servebench_go, which came before the spawn message
     rig.new_test()
+    _await_mock(environment.parsed_options.servebench_mock)
     settings = settings_from_options(environment, rig.scenario_name)
     conductor = rig.conductor = Conductor(settings, interactive=sys.stderr.isatty())
     if isinstance(runner, MasterRunner):
@@ -101,6 +124,7 @@ def on_test_start(environment: Any, **_: Any) -> None:
         gevent.spawn(Reporter(environment, rig.session).loop)
     gevent.spawn(watch, conductor)
     if isinstance(runner, MasterRunner):
+        gevent.spawn_later(_IMPORT_AHEAD_S, import_ahead)
         gevent.spawn(watch_workers, environment, conductor)
     if conductor.workload.mode == "closed" and settings.own_exit_codes:
         lead_s = START_LEAD_NS / 1e9

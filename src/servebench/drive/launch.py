@@ -32,11 +32,12 @@ def locustfile_dir() -> Path:
 
 @dataclass(slots=True)
 class MockProcess:
-    """A running mock. It exits when the last copy of owner_fd closes, also when its owner is killed."""
+    """A mock, running or about to. It exits when the last copy of owner_fd closes, also when its owner is killed."""
 
     url: str
     process: "subprocess.Popen[str]"
     owner_fd: int
+    listens: bool = False
 
     def stop(self) -> None:
         self.process.terminate()
@@ -45,16 +46,26 @@ class MockProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
         os.close(self.owner_fd)
 
 
-def start_mock(flags: Sequence[str] = ()) -> MockProcess:
-    """Start `python -m mock_server` on a free loopback port. Raises OperationError or UsageError."""
+def begin_mock(flags: Sequence[str] = (), *, port: int = 0) -> MockProcess:
+    """Start `python -m mock_server` on a loopback port, 0 = any; its url is known where the port is."""
     read_fd, owner_fd = os.pipe()
     os.set_inheritable(owner_fd, True)  # `run` becomes Locust by exec and goes on owning the mock
-    command = [sys.executable, "-m", "mock_server", "--port", "0", "--exit-with-fd", str(read_fd), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "mock_server",
+        "--port",
+        str(port),
+        "--exit-with-fd",
+        str(read_fd),
+        *flags,
+    ]
     # a session of its own: Ctrl-C on the terminal is for the load side, which still needs the mock to drain
     process = subprocess.Popen(
         command,
@@ -65,29 +76,55 @@ def start_mock(flags: Sequence[str] = ()) -> MockProcess:
         start_new_session=True,
     )
     os.close(read_fd)
-    assert process.stdout is not None
-    line = _first_line(process)
-    if line.startswith("listening on "):
-        return MockProcess(url=line.split()[2], process=process, owner_fd=owner_fd)
-    os.close(owner_fd)
-    process.kill()
-    _, said = process.communicate()
-    problem = said.strip().splitlines()[-1] if said.strip() else f"it said {line!r}"
-    problem = problem.removeprefix("servebench: ").removeprefix("mock_server: ")
-    raise (UsageError if process.returncode == 2 else OperationError)(f"the mock did not start: {problem}")
+    return MockProcess(url=f"http://127.0.0.1:{port}", process=process, owner_fd=owner_fd)
 
 
-def _first_line(process: "subprocess.Popen[str]") -> str:
+def start_mock(flags: Sequence[str] = ()) -> MockProcess:
+    """The same on a free port, once it listens. Raises OperationError or UsageError."""
+    mock = begin_mock(flags)
+    assert mock.process.stdout is not None
+    assert mock.process.stderr is not None
+    try:
+        mock.url = mock_url(mock.process.stdout.fileno(), mock.process.stderr.fileno())
+        mock.listens = True
+    except OperationError as error:
+        os.close(mock.owner_fd)
+        mock.process.kill()
+        mock.process.communicate()
+        raise (UsageError if mock.process.returncode == 2 else OperationError)(str(error)) from None
+    return mock
+
+
+def hand_over(mock: MockProcess) -> str:
+    """Keep what the mock says open over exec; the text that tells Locust's process where it is."""
+    assert mock.process.stdout is not None
+    assert mock.process.stderr is not None
+    fds = (mock.process.stdout.fileno(), mock.process.stderr.fileno())
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    return ",".join(map(str, fds))
+
+
+def mock_url(out_fd: int, err_fd: int) -> str:
+    """Wait until a mock listens. Raises OperationError with what it said instead."""
     import select
 
-    assert process.stdout is not None
+    said = b""
     until = time.monotonic() + _MOCK_START_TIMEOUT_S
-    while time.monotonic() < until:
-        if select.select([process.stdout], [], [], 0.2)[0]:
-            return process.stdout.readline().strip()
-        if process.poll() is not None:
-            return ""
-    return ""
+    while b"\n" not in said and (left_s := until - time.monotonic()) > 0:
+        if select.select([out_fd], [], [], left_s)[0]:
+            more = os.read(out_fd, 4096)
+            if not more:
+                break
+            said += more
+    line = said.decode("utf-8", "replace").partition("\n")[0].strip()
+    if line.startswith("listening on "):
+        return line.split()[2]
+    problem = f"it said {line!r}"
+    if select.select([err_fd], [], [], 0.5)[0]:
+        problem = (os.read(err_fd, 65536).decode("utf-8", "replace").strip().splitlines() or [problem])[-1]
+    problem = problem.removeprefix("servebench: ").removeprefix("mock_server: ")
+    raise OperationError(f"the mock did not start: {problem}")
 
 
 def free_port() -> int:
@@ -110,8 +147,10 @@ class Workers:
     port: int | None = None
 
 
-def locust_command(settings: RunSettings, *, workers: Workers, web_port: int | None = None) -> list[str]:
-    """Write the run file and give the command line that runs it."""
+def locust_command(
+    settings: RunSettings, *, workers: Workers, web_port: int | None = None, mock_fds: str = ""
+) -> list[str]:
+    """Write the run file and give the command line that runs it. mock_fds: of hand_over."""
     run_dir = Path(settings.run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -127,6 +166,7 @@ def locust_command(settings: RunSettings, *, workers: Workers, web_port: int | N
         "--servebench-run", str(run_file),
         "--users", str(users), "--spawn-rate", str(max(users, 1)),
         "--loglevel", "WARNING",
+        *(("--servebench-mock", mock_fds) if mock_fds else ()),
     ]  # fmt: skip
     if web_port is None:
         # --json-file keeps Locust's own tables off the screen and on the disk

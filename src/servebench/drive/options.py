@@ -32,6 +32,7 @@ _LEAD_S = 0.5  # from Locust's start of a test to T0, and some more
 def add_arguments(parser: Any) -> None:
     add = parser.add_argument  # not in a group: only the parser itself knows include_in_web_ui
     add("--servebench-run", default="", help="Run file of `servebench run`", include_in_web_ui=False)
+    add("--servebench-mock", default="", help="Where its mock speaks", include_in_web_ui=False)
     add("--scenario", default="", help="Scenario name or YAML file, where the locustfile names none")
     add("--model", default="", help="Model to ask for (default: the scenario's)")
     add("--rate", type=float, default=0.0, help="Open loop: arrivals per second (default 0: closed loop)")

@@ -38,6 +38,7 @@ class Rig:
         self.trouble: ServebenchError | None = None
         self.hurry = False
         self.sigints = 0
+        self.mock_awaited = False
 
     def new_test(self) -> None:
         self.conductor, self.session, self.trouble = None, None, None

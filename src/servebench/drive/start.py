@@ -74,10 +74,12 @@ def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
     """
     plan, model = checked_plan(request)
     run_dir = _run_dir(request, plan)
-    mock = _mock(request, model) if request.target == "mock" else None
+    mock = _mock(request, model, wait=spawn) if request.target == "mock" else None
     try:
         url, kind = _target(request, mock)
-        targets.check_target(url, model)
+        begun = mock is not None and not mock.listens
+        if not begun:
+            targets.check_target(url, model)
         settings = RunSettings(
             plan=plan,
             target_url=url,
@@ -98,7 +100,10 @@ def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
             grace_s=request.grace_s,
         )
         web_port = _WEB_PORT if request.web else None
-        command = launch.locust_command(settings, workers=_workers(request), web_port=web_port)
+        mock_fds = launch.hand_over(mock) if mock is not None and begun else ""
+        command = launch.locust_command(
+            settings, workers=_workers(request), web_port=web_port, mock_fds=mock_fds
+        )
         if not spawn:
             launch.become_locust(command)
         return launch.wait_for_locust(command, silent=silent)
@@ -175,11 +180,15 @@ def _run_dir(request: RunRequest, plan: WorkloadPlan) -> Path:
     return run_dir
 
 
-def _mock(request: RunRequest, model: str) -> launch.MockProcess:
+def _mock(request: RunRequest, model: str, *, wait: bool) -> launch.MockProcess:
+    """wait False: it starts while Locust does, which looks for it before the first request."""
     tiers = [] if request.all_tiers else ["--tier", model]
     profiles = [flag for path in request.profiles for flag in ("--profile", path)]
     flags = [*tiers, *profiles, "--replicas", str(request.replicas), "--seed", str(request.seed)]
-    return launch.start_mock(flags)
+    if wait or profiles:
+        return launch.start_mock(flags)
+    load_catalog().tier(model)
+    return launch.begin_mock(flags, port=launch.free_port())
 
 
 def _workers(request: RunRequest) -> launch.Workers:
