@@ -1,5 +1,6 @@
 // The floor of a server: one epoll loop, one timer a step, a chunk encoded beforehand for every open stream.
-// sse_server STEP_US    STEP_US 0: a step after each look at the sockets. Prints its port; ends with its parent.
+// sse_server STEP_US    STEP_US 0: a step after each look at the sockets. Prints its port and, of CLOCK_MONOTONIC,
+// its first step; ends with its parent.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -108,9 +109,13 @@ int main(int argc, char **argv) {
   epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
   event.data.ptr = &timer;
   epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &event);
-  struct timespec period = {step_us / 1000000, step_us % 1000000 * 1000};
-  struct itimerspec every = {.it_interval = period, .it_value = period};
-  if (step_us) timerfd_settime(timer, 0, &every, 0);
+  struct timespec period = {step_us / 1000000, step_us % 1000000 * 1000}, first;
+  clock_gettime(CLOCK_MONOTONIC, &first);
+  first.tv_sec++;
+  struct itimerspec every = {.it_interval = period, .it_value = first};
+  if (step_us) timerfd_settime(timer, TFD_TIMER_ABSTIME, &every, 0);
+  printf("first step at %lld ns\n", first.tv_sec * 1000000000LL + first.tv_nsec);
+  fflush(stdout);
   struct epoll_event ready[1024];
   for (;;) {
     int count = epoll_wait(epoll, ready, 1024, !step_us && opened ? 0 : -1);
