@@ -121,6 +121,11 @@ def test_blocks_conserve_under_any_order_of_use(moves: list[tuple[int, int, int,
         assert len(shared_keys) == cache.shared_blocks
         assert private + cache.shared_blocks + cache.idle_blocks + cache.free_blocks == 16
         assert cache.used_blocks == private + cache.shared_blocks
+        for family_keys in (Chains.keys(f, 5, 0, 0) for f in range(3)):
+            whole = Sequence(-1, 0.0, 5 * 64 + 1, 5, family_keys)
+            there = [cache.holds(key) for key in family_keys]
+            assert there == sorted(there, reverse=True)  # what is cached is a beginning
+            assert cache.matching_blocks(whole, whole.prompt_tokens) == sum(there)
     for sequence in live:
         cache.release(sequence)
     assert cache.used_blocks == 0

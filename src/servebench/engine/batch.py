@@ -1,16 +1,15 @@
 """Batch: what one step works on, as the scheduler chose it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from servebench.engine.sequence import Sequence
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(NamedTuple):
     """One step's work. decoding: sequences; chunks: (sequence, tokens) of prefill; the sums are those of
     StepTimeModel.step()."""
 
-    index: int
+    number: int
     decoding: int
     context_tokens: int
     chunks: list[tuple[Sequence, int]]

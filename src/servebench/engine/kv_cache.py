@@ -61,6 +61,10 @@ class KvCache:
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_tokens)
 
+    def holds(self, key: int) -> bool:
+        """Is a block of this key cached, in use or not?"""
+        return key in self._references
+
     def matching_blocks(self, sequence: Sequence, tokens: int) -> int:
         """Leading blocks already cached, at most so many that the last of tokens is still to compute."""
         keys, references = sequence.block_keys, self._references

@@ -4,7 +4,7 @@ Real time and virtual time drive it the same way: start_step(now) gives a step w
 finish_step(step) hands out the tokens. One step is in flight at a time.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from servebench.engine.scheduler import Scheduler
 from servebench.engine.sequence import Emission, Sequence
 from servebench.engine.step_time import StepTimeModel
 
-COASTING_BATCH = 8  # with more sequences something happens every few steps, and jumping gains nothing
-COASTING_STEPS = 6  # fewer cost less one by one
+JUMPED_STEPS = 24  # quiet steps; fewer cost less one by one
+MOST_JUMPED = 1024
+PACE_TOKENS = 1_000_000  # context at which the growth of a step is measured
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A step in flight. decode_s and prefill_s are its shares: what it would have lasted without the prompts,
     and what they added, noise included."""
 
@@ -55,6 +55,8 @@ class Replica:
         self._prefill_noise = Lognormal(serving.prefill_noise_cv, seed=seed, stream=2)
         self._fixed_s = self.model.step(0, 0).total_s
         self._in_flight: Step | None = None
+        self._drafting = serving.draft_tokens > 0
+        self._paces: dict[int, tuple[float, float]] = {}  # by batch
         self.steps = 0
         self.busy_s = 0.0
         self.prompt_tokens = 0  # prefilled, recomputed ones included, cached ones not
@@ -123,37 +125,71 @@ class Replica:
         self._in_flight = step
         return step
 
-    def coast(self, now_s: float, until_s: float) -> float:
-        """Takes as many quiet steps at once as end by until_s, and returns the end of the last (now_s for
-        none).
+    def coast(self, now_s: float, until_s: float, *, to_next_finish: bool = False) -> float:
+        """Takes the steps of mere decoding that end by until_s, up to the first that a prompt could join, and
+        returns the end of the last (now_s for none). to_next_finish: nor any after one in which a sequence
+        ends.
 
-        For virtual time between arrivals, where few sequences decode alone: the same steps, noise and times
-        as start_step and finish_step would give, to the last bits, without their emissions.
+        For virtual time between arrivals: the same steps, noise, times and ends of sequences as start_step
+        and finish_step would give, to the last bits, without emissions and at a fraction of the cost.
+        """
+        scheduler, noise = self._scheduler, self._step_noise
+        if self._drafting or self._in_flight is not None:
+            return now_s
+        while scheduler.only_decodes(now_s):
+            batch = scheduler.decoding_count
+            if not batch:
+                break
+            first_s, growth_s = self._pace(batch)
+            lasts_s = first_s + growth_s * scheduler.context_tokens
+            quiet = scheduler.quiet_steps()
+            if quiet >= JUMPED_STEPS:
+                jumped_s = self._jump(now_s, until_s, min(quiet, MOST_JUMPED), lasts_s, growth_s * batch)
+                if jumped_s > now_s:
+                    now_s = jumped_s
+                    continue
+            end_s = now_s + lasts_s * noise.factor(scheduler.next_batch_index)
+            if end_s > until_s:
+                break
+            scheduler.decode_step(end_s)
+            self.steps += 1
+            self.busy_s += end_s - now_s
+            self.generated_tokens += batch
+            now_s = end_s
+            if to_next_finish and scheduler.decoding_count < batch:
+                break
+        return now_s
+
+    def _pace(self, batch: int) -> tuple[float, float]:
+        """Seconds of a decode step without context, and for each token of it: affine, for a batch."""
+        pace = self._paces.get(batch)
+        if pace is None:
+            first_s = self.model.step(batch, 0).total_s
+            growth_s = (self.model.step(batch, PACE_TOKENS).total_s - first_s) / PACE_TOKENS
+            pace = self._paces[batch] = (first_s, growth_s)
+        return pace
+
+    def _jump(self, now_s: float, until_s: float, steps: int, lasts_s: float, growth_s: float) -> float:
+        """As many of the quiet steps as end by until_s, and start before the next prompt is ready, at once.
+
+        lasts_s: of the first; each lasts growth_s longer than the one before.
         """
         scheduler = self._scheduler
-        batch = scheduler.decoding_count
-        if not 0 < batch <= COASTING_BATCH or self._in_flight is not None:
-            return now_s
         ready_s = scheduler.next_ready_s
-        if ready_s is not None:
+        if ready_s is not None and ready_s > now_s:
             until_s = min(until_s, ready_s)
-        steps = scheduler.quiet_steps() if until_s > now_s else 0
-        if steps < COASTING_STEPS:
-            return now_s
-        context = scheduler.context_tokens
-        first_s = self.model.step(batch, context).total_s
-        growth_s = self.model.step(batch, context + batch).total_s - first_s  # affine in the context
-        steps = min(steps, 1 + int((until_s - now_s) / first_s * 1.5)) if until_s < float("inf") else steps
-        lasting_s = first_s + growth_s * np.arange(steps)
-        ends_s = now_s + np.cumsum(lasting_s * self._step_noise.factors(scheduler.next_batch_index, steps))
+        if until_s < float("inf"):
+            steps = min(steps, 1 + int((until_s - now_s) / lasts_s * 1.5))
+        each_s = lasts_s + growth_s * np.arange(steps)
+        ends_s = now_s + np.cumsum(each_s * self._step_noise.factors(scheduler.next_batch_index, steps))
         steps = int(np.searchsorted(ends_s, until_s, side="right"))
         if steps == 0:
             return now_s
-        scheduler.coast(steps)
         end_s = float(ends_s[steps - 1])
         self.steps += steps
         self.busy_s += end_s - now_s
-        self.generated_tokens += steps * batch
+        self.generated_tokens += steps * scheduler.decoding_count
+        scheduler.coast(steps)
         return end_s
 
     def _duration_s(self, batch: Batch) -> tuple[float, float]:
@@ -167,8 +203,8 @@ class Replica:
                 prefill_tokens=batch.prefill_tokens,
                 prefill_pairs=batch.prefill_pairs,
             ).total_s
-            prefill_s = (fused_s - decode_s) * self._prefill_noise.factor(batch.index)
-        return decode_s * self._step_noise.factor(batch.index), prefill_s
+            prefill_s = (fused_s - decode_s) * self._prefill_noise.factor(batch.number)
+        return decode_s * self._step_noise.factor(batch.number), prefill_s
 
     def finish_step(self, step: Step, *, emit: bool = True) -> list[Emission]:
         """Commits a step at its end and returns what each sequence gained; cancelled ones gain nothing.

@@ -112,7 +112,7 @@ class Scheduler:
 
     def schedule(self, now_s: float) -> Batch | None:
         """The next step's batch; None where nothing can run yet."""
-        preempted = self._grow()
+        preempted = self._grow() if self._needing_block else False
         each = 1 + self._drafts
         budget = self._serving.max_num_batched_tokens - len(self._decoding) * each
         chunks: list[tuple[Sequence, int]] = []
@@ -139,18 +139,13 @@ class Scheduler:
             len(decoding),
             decoding.context_tokens,
             chunks,
-            sum([chunk for _, chunk in chunks]),
-            sum([chunk * (s.computed + chunk / 2) for s, chunk in chunks]),
+            sum([chunk for _, chunk in chunks]) if chunks else 0,
+            sum([chunk * (s.computed + chunk / 2) for s, chunk in chunks]) if chunks else 0.0,
         )
 
     def commit(self, batch: Batch, end_s: float, *, emit: bool) -> Committed:
         """Gives every sequence of the batch its tokens; finished ones leave. Cancelled ones are skipped."""
-        tokens, due, emissions = self._decoding.step(emit=emit)
-        for sequence in due:
-            if sequence.generated == sequence.output_tokens:
-                self._finish(sequence, end_s)
-            else:
-                self._needing_block.append(sequence)
+        tokens, emissions = self._decode(end_s, emit=emit)
         chunks = batch.chunks
         if self._cancelled_in_flight:
             chunks = [(s, n) for s, n in chunks if s.state is State.PREFILLING]
@@ -165,17 +160,42 @@ class Scheduler:
                     emissions.append(emission)
         return Committed(tokens, emissions)
 
+    def only_decodes(self, now_s: float) -> bool:
+        """Would a step at now_s be of the decoding sequences alone, with blocks for all? Takes the blocks."""
+        if self._prefilling:
+            return False
+        head = self._waiting.head
+        if head is not None and head.ready_s <= now_s and self.running_count < self._serving.max_num_seqs:
+            return False
+        if self._needing_block:
+            if self.cache.available_blocks < len(self._needing_block):
+                return False
+            self._grow()
+        return True
+
+    def decode_step(self, end_s: float) -> None:
+        """A step of decoding alone, which ends at end_s; nobody is told of its tokens."""
+        self._batches += 1
+        self._decode(end_s, emit=False)
+
     def quiet_steps(self) -> int:
-        """Steps in which the same sequences would decode and nothing else happen: none finishes, needs a
-        block, or prefills. 0 where drafts make the tokens of a step random."""
-        if self._prefilling or self._needing_block:
-            return 0
+        """Steps of the same sequences after which none ends or needs a block; 0 with drafts, which are
+        random."""
         return self._decoding.quiet_steps()
 
     def coast(self, steps: int) -> None:
-        """What so many quiet steps leave behind; nobody is told of their tokens."""
+        """So many quiet steps at once."""
         self._decoding.coast(steps)
         self._batches += steps
+
+    def _decode(self, end_s: float, *, emit: bool) -> Committed:
+        tokens, due, emissions = self._decoding.step(emit=emit)
+        for sequence in due:
+            if sequence.generated == sequence.output_tokens:
+                self._finish(sequence, end_s)
+            else:
+                self._needing_block.append(sequence)
+        return Committed(tokens, emissions)
 
     def _first_token(self, sequence: Sequence, end_s: float) -> Emission:
         """The end of a prefill brings a token: the first one, or after a preemption the next one."""
@@ -208,8 +228,6 @@ class Scheduler:
 
     def _grow(self) -> bool:
         """A block for every decode that needs one, oldest admission first; True where one was preempted."""
-        if not self._needing_block:
-            return False
         needing, self._needing_block = self._needing_block, []
         if len(needing) > 1:
             needing.sort(key=lambda s: s.admission)

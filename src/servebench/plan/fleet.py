@@ -67,7 +67,10 @@ class Fleet:
             step, ended = self._steps[index], []
             if step is not None:
                 ended = self._finish(index, step)
-            now_s = self._coast(index, now_s, limit_s)
+            if not ended:
+                running = self.replicas[index].running_count
+                now_s = self._coast(index, now_s, limit_s)
+                ended = self._ended(index, running)
             self._begin(index, now_s)
             self.now_s = max(self.now_s, now_s)
             if ended:
@@ -104,7 +107,11 @@ class Fleet:
                 if sequence is not None:
                     decoder = len(self._entry) + self._choose_decoder(self._decoders, sequence)
                     self._enter(decoder, sequence, step.end_s)
-        if not self.watched or replica.running_count == running:  # nothing ended
+        return self._ended(index, running)
+
+    def _ended(self, index: int, running: int) -> list[Sequence]:
+        """The watched ones that have, on a replica which ran so many before."""
+        if not self.watched or self.replicas[index].running_count == running:
             return []
         return [sequence for sequence in self.watched.values() if sequence.finished_s is not None]
 
@@ -117,7 +124,7 @@ class Fleet:
             limit_s = min(limit_s, self._events[0][0])
         if self.watched:  # a call that a sequence elsewhere still hides may arrive now, to run a floor later
             limit_s = min(limit_s, now_s + replica.tier.serving.ttft_floor_s)
-        return replica.coast(now_s, limit_s)
+        return replica.coast(now_s, limit_s, to_next_finish=bool(self.watched))
 
     def _enter(self, index: int, sequence: Sequence, now_s: float) -> None:
         self.replicas[index].submit(sequence, now_s=now_s)
