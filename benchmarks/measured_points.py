@@ -5,6 +5,7 @@ model or GPU that the catalog doesn't know, or that don't add up, are counted an
 """
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,43 +43,73 @@ class MeasuredPoint:
 
 
 def read_points(paths: Iterable[Path]) -> tuple[list[MeasuredPoint], Counter[str]]:
-    """The points of all files, and why rows were left out. Raises UsageError for a file of another form."""
+    """The points of all files, and why rows were left out. Raises UsageError with all files of another form."""
     points: list[MeasuredPoint] = []
     left_out: Counter[str] = Counter()
+    problems: list[str] = []
     for path in paths:
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path} cannot be read: {error}") from None
-        if missing := [name for name in COLUMNS if not rows or name not in rows[0]]:
-            raise UsageError(f"{path}: no rows, or columns missing: {', '.join(missing)}")
-        for row in rows:
-            try:
-                points.append(to_point(row))
-            except (UsageError, ValueError) as error:
-                left_out[str(error).splitlines()[0].split("; known")[0]] += 1
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            problems.append(f"{path} cannot be read: {error}")
+            continue
+        if not rows:
+            problems.append(f"{path} has no rows below its head")
+        elif missing := [name for name in COLUMNS if name not in rows[0]]:
+            problems.append(f"{path} lacks the columns {', '.join(missing)}")
+        else:
+            _add(rows, points, left_out)
+    if problems:
+        raise UsageError(*problems)
     return points, left_out
 
 
+def _add(rows: Iterable[Mapping[str, str]], points: list[MeasuredPoint], left_out: Counter[str]) -> None:
+    for row in rows:
+        try:
+            points.append(to_point(row))
+        except UsageError as error:
+            left_out[str(error).splitlines()[0].split("; known")[0]] += 1
+
+
+def number(row: Mapping[str, str], name: str) -> float:
+    """Raises UsageError where the cell is none, or not finite."""
+    try:
+        value = float(row[name])
+    except (ValueError, TypeError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{name} is no number: {row[name]!r}")
+    return value
+
+
+def count(row: Mapping[str, str], name: str, *, least: int, blank: int | None = None) -> int:
+    """Raises UsageError where the cell is no whole number from least up; blank: what an empty one means."""
+    if blank is not None and not (row[name] or "").strip():
+        return blank
+    value = number(row, name)
+    if value != int(value) or value < least:
+        raise UsageError(f"{name} must be a whole number from {least}, not {row[name]}")
+    return int(value)
+
+
 def to_point(row: Mapping[str, str]) -> MeasuredPoint:
-    """One row. Raises UsageError or ValueError where it names what the catalog lacks or does not add up."""
+    """One row. Raises UsageError that names what the catalog lacks or what does not add up."""
     deployment = to_deployment(row)
-    if deployment.gpus != int(row["gpus"]):
-        raise ValueError("gpus is not tp_size x pp_size x attention_dp_size")
+    if deployment.gpus != count(row, "gpus", least=1):
+        raise UsageError("gpus is not tp_size x pp_size x attention_dp_size")
     point = MeasuredPoint(
         row["model_path"].rsplit("/", 1)[-1],
         deployment,
-        input_tokens=int(row["isl"]),
-        output_tokens=int(row["osl"]),
-        concurrency=int(row["concurrency"]),
-        ttft_s=float(row["silicon_ttft_ms"]) / 1e3,
-        tpot_s=float(row["silicon_tpot_ms"]) / 1e3,
+        input_tokens=count(row, "isl", least=1),
+        output_tokens=count(row, "osl", least=2),
+        concurrency=count(row, "concurrency", least=1),
+        ttft_s=number(row, "silicon_ttft_ms") / 1e3,
+        tpot_s=number(row, "silicon_tpot_ms") / 1e3,
     )
-    if min(point.input_tokens, point.output_tokens - 1, point.concurrency) < 1:
-        raise ValueError("isl and concurrency must be at least 1, osl at least 2")
-    if not (point.ttft_s > 0 and point.tpot_s > 0 and np.isfinite([point.ttft_s, point.tpot_s]).all()):
-        raise ValueError("ttft and tpot must be positive")
+    if point.ttft_s <= 0 or point.tpot_s <= 0:
+        raise UsageError("silicon_ttft_ms and silicon_tpot_ms must be positive")
     return point
 
 
@@ -88,17 +119,22 @@ def recipe(row: Mapping[str, str], model: Architecture, gpu: Gpu) -> dict[str, i
     TRT-LLM for DeepSeek: max_num_tokens of one prompt and the concurrency, in 64s. SGLang on Blackwell for
     sparse models: scheduler-recv-interval 10, from 16 clients 30.
     """
-    clients = int(row["concurrency"])
+    clients = count(row, "concurrency", least=1)
     if row["backend"] == Backend.TRTLLM and model.latent is not None:
-        return {"prefill_tokens": -(-(clients + int(row["isl"]) + 64) // 64) * 64}
+        return {"prefill_tokens": -(-(clients + count(row, "isl", least=1) + 64) // 64) * 64}
     if row["backend"] == Backend.SGLANG and model.experts and gpu.id not in HOPPER:
         return {"poll_steps": 10 if clients < 16 else 30}
     return {}
 
 
 def to_deployment(row: Mapping[str, str]) -> Deployment:
-    tp, pp, dp = (max(1, int(row[name] or 1)) for name in ("tp_size", "pp_size", "attention_dp_size"))
-    width = max(1, int(row["moe_ep_size"] or 1))
+    """Raises UsageError on a model, GPU or stack that is not known, and on impossible widths."""
+    tp, pp, dp, width = (
+        max(1, count(row, name, least=0, blank=1))
+        for name in ("tp_size", "pp_size", "attention_dp_size", "moe_ep_size")
+    )
+    if row["backend"] not in list(Backend):
+        raise UsageError(f"unknown backend {row['backend']!r}; known: {', '.join(Backend)}")
     model, gpu = find_model(row["model_path"]), load_catalog().gpu(row["system"].removesuffix("_sxm"))
     return Deployment(
         model=model,

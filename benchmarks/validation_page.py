@@ -18,18 +18,18 @@ under the stack's token budget, admission by KV memory) over `engine/step_time.p
 step-time model of the project: the mock and the plan run the same formulas, and a test holds the array
 form, the scalar form and the replica's scheduler against each other.
 
-**What is fitted.** {constants} global constants, no constant of a model, a row or a source. {source}. Log
-errors of TPOT and TTFT (weight 0.4) under a soft L1 loss, since points carry outliers; each constant has a
-prior and physical bounds (below). Every third point is fitted to, of those with at most 130 clients: the
-others, two thirds of every table here, were not seen by the fit. "Family left out" uses, for each family of
-architectures (DeepSeek R1 and V3 are one), the constants fitted without that whole family. What public
-recipes set beside the widths is taken from them, not fitted: TensorRT-LLM's token budget for DeepSeek,
-SGLang's polling interval on Blackwell, and a raised share of memory where the default would not hold the
-clients.
+**What is fitted.** {constants} global constants, no constant of a model, a row or a source. {source}.
+Log errors of TPOT and TTFT (weight 0.4) under a soft L1 loss, since points carry outliers; each constant
+has a prior and physical bounds (below). Every third point is fitted to, of those with at most 130 clients:
+the others, two thirds of every table here, were not seen by the fit, though the formulas were chosen with all
+of them in view. "Family left out" uses, for each family of architectures (DeepSeek R1 and V3 are one), the
+constants fitted without that whole family. What public recipes set beside the widths is taken from them,
+not fitted: TensorRT-LLM's token budget for DeepSeek, SGLang's polling interval on Blackwell, and a raised
+share of memory where the default would not hold the clients.
 
 **How to read it.** Error is |computed/measured - 1|; bias is the median of computed/measured - 1, so that a
-negative one means computed too fast. The same configuration measured on another stack version differs by 6
-% (TPOT) and 11 % (TTFT) in the median, 38 % and 93 % at p90: below that nothing can be explained.
+negative one means computed too fast. The same configuration measured on another stack version differs by
+6 % (TPOT) and 11 % (TTFT) in the median, 38 % and 93 % at p90: below that nothing can be explained.
 """
 
 ASSUMED = """\
