@@ -4,7 +4,6 @@ Without a key, as all that runs on loopback for a test; bind the mock elsewhere 
 """
 
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -12,17 +11,22 @@ from aiohttp import web
 
 from mock_server import refusals, verdicts
 from mock_server.fault_rules import MockConfig, parse_config
-from mock_server.gate import Gate
+from mock_server.journal import Entry
+from mock_server.model import replica_counts
+from mock_server.service import Service
 from servebench.errors import UsageError
 
 
 class Admin:
-    """models: replicas by the names that are served. on_apply: called once another document is in force."""
+    """For all workers of the mock, whichever is asked."""
 
-    def __init__(self, gate: Gate, models: Mapping[str, int], on_apply: Callable[[], None]) -> None:
-        self._gate = gate
-        self._models = models
-        self._on_apply = on_apply
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._gate = service.gate
+        self._models = replica_counts(service.listed.values())
+        service.answers["apply"] = self._apply
+        service.answers["journal"] = lambda _: list(self._gate.journal.entries)
+        service.answers["forget journal"] = lambda _: self._gate.journal.clear()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -38,8 +42,7 @@ class Admin:
 
     async def set_config(self, request: web.Request) -> web.Response:
         """The whole document: what it leaves out is at its default. It holds, or 400 names every problem."""
-        config = self._read(await request.read())
-        self._apply(config)
+        await self._apply_to_all(self._read(await request.read()))
         return _json(self._shown())
 
     async def get_journal(self, request: web.Request) -> web.Response:
@@ -47,7 +50,7 @@ class Admin:
         last = request.query.get("last", "")
         if last and not last.isdecimal():
             raise refusals.invalid_argument(f"last: {last} is not a whole number.")
-        entries = sorted(self._gate.journal.entries, key=lambda entry: entry.arrived_s)
+        entries = sorted(await self._entries(), key=lambda entry: entry.arrived_s)
         words = verdicts.verdicts(entries, now_s=time.time())
         lines = [
             orjson.dumps(entry.to_json() | {"verdicts": words.get(place, [])})
@@ -60,12 +63,12 @@ class Admin:
         )
 
     async def get_verdict(self, request: web.Request) -> web.Response:
-        return _json(verdicts.summary(list(self._gate.journal.entries), now_s=time.time()))
+        return _json(verdicts.summary(await self._entries(), now_s=time.time()))
 
     async def reset(self, request: web.Request) -> web.Response:
         """An empty journal, full buckets, and the document in force from its start; counters go on."""
-        self._gate.journal.clear()
-        self._apply(self._gate.config)
+        await self._service.ask_all("forget journal")
+        await self._apply_to_all(self._gate.config)
         return _json(self._shown())
 
     def _read(self, raw: bytes) -> MockConfig:
@@ -80,10 +83,18 @@ class Admin:
         except UsageError as error:
             raise refusals.invalid_argument("\n".join(error.problems)) from None
 
-    def _apply(self, config: MockConfig) -> None:
+    async def _entries(self) -> list[Entry]:
+        return [entry for part in await self._service.ask_all("journal") for entry in part]
+
+    async def _apply_to_all(self, config: MockConfig) -> None:
         self._gate.forget()
-        self._gate.apply(config, start_s=time.monotonic())
-        self._on_apply()
+        await self._service.ask_all("apply", (config, time.monotonic()))
+
+    def _apply(self, document: tuple[MockConfig, float]) -> None:
+        """In this worker. The time is the same for all."""
+        config, start_s = document
+        self._gate.apply(config, start_s=start_s)
+        self._service.crashes.plan()
 
     def _shown(self) -> dict[str, Any]:
         return self._gate.config.model_dump(exclude_none=True) | {

@@ -13,15 +13,18 @@ from mock_server.chat_api import ChatApi
 from mock_server.choices import MAX_BODY_BYTES
 from mock_server.clock import EngineClock
 from mock_server.connection import WrittenResponse
+from mock_server.counts import added
 from mock_server.debug_api import DebugApi
 from mock_server.fault_rules import MockConfig
 from mock_server.gate import SharedTables
-from mock_server.metrics import CONTENT_TYPE, MetricsPage
-from mock_server.model import Model, replica_counts
+from mock_server.handover import HandOverError, release
+from mock_server.metrics import CONTENT_TYPE, metrics_page
+from mock_server.model import Model
 from mock_server.openapi import openapi_json
 from mock_server.refusals import RefusalError
 from mock_server.responses_api import ResponsesApi
 from mock_server.service import Service
+from mock_server.share import Share, shares
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,6 +41,8 @@ class Mock:
         time_scale: float = 1.0,
         config: MockConfig | None = None,
         shared: SharedTables | None = None,
+        share: Share | None = None,
+        secret: str = "",
     ) -> None:
         self._service = service = Service(
             models,
@@ -47,15 +52,18 @@ class Mock:
             seed=seed,
             config=config or MockConfig(),
             shared=shared or SharedTables(),
+            share=share or shares(models, 1)[0],
+            secret=secret,
         )
         self._chat = ChatApi(service)
-        self._metrics = MetricsPage(
-            service.fleet.telemetry, service.ledger, service.clock, service.gate.injected
-        )
-        self._admin = Admin(service.gate, replica_counts(service.listed.values()), service.crashes.plan)
+        self._admin = Admin(service)
+
+    @property
+    def service(self) -> Service:
+        return self._service
 
     def build_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_finish])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._finish])
         app.add_routes(
             [
                 *self._chat.routes(),
@@ -85,27 +93,39 @@ class Mock:
         return json_response(state)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        counts = added(await self._service.ask_all("counts"))
+        return web.Response(body=metrics_page(counts), headers={"Content-Type": CONTENT_TYPE})
 
+    @web.middleware
+    async def _finish(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refusals and aiohttp's own as xAI's flat bodies, and the headers that every answer has; a request
+        that another worker must serve goes there."""
+        try:
+            response = await handler(request)
+            if not isinstance(response, WrittenResponse):
+                wire.dress(response.headers)
+            return response
+        except HandOverError as error:
+            return self._hand_over(request, error)
+        except RefusalError as refusal:
+            return _refused(refusal, {})
+        except web.HTTPRequestEntityTooLarge:
+            return _refused(refusals.body_too_large(MAX_BODY_BYTES), {})
+        except web.HTTPMethodNotAllowed as wrong:
+            allow = {"Allow": ", ".join(sorted(wrong.allowed_methods))}
+            return _refused(refusals.wrong_method(request.method, request.path), allow)
+        except web.HTTPNotFound:
+            return _refused(refusals.no_route(request.path), {})
 
-@web.middleware
-async def _finish(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refusals and aiohttp's own as xAI's flat bodies, and the headers that every answer has."""
-    headers = {}
-    try:
-        response = await handler(request)
-        if not isinstance(response, WrittenResponse):
-            wire.dress(response.headers)
+    def _hand_over(self, request: web.Request, error: HandOverError) -> web.StreamResponse:
+        service = self._service
+        assert service.peers is not None
+        descriptor, response = release(request)
+        service.peers.hand_over(error.worker, descriptor, service.handover.request_bytes(request, error))
         return response
-    except RefusalError as caught:
-        refusal = caught
-    except web.HTTPRequestEntityTooLarge:
-        refusal = refusals.body_too_large(MAX_BODY_BYTES)
-    except web.HTTPMethodNotAllowed as wrong:
-        refusal = refusals.wrong_method(request.method, request.path)
-        headers["Allow"] = ", ".join(sorted(wrong.allowed_methods))
-    except web.HTTPNotFound:
-        refusal = refusals.no_route(request.path)
+
+
+def _refused(refusal: RefusalError, headers: dict[str, str]) -> web.Response:
     response = web.Response(
         status=refusal.status, body=refusal.body, headers={**refusal.headers(), **headers}
     )

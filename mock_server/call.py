@@ -1,7 +1,6 @@
 """Call: one request for an answer, from its body to its bill: gate, replica, reply, wire faults, journal."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from mock_server.faulty_transport import FaultyTransport
 from mock_server.fleet import Place
 from mock_server.gate import Ticket, note_refusal
 from mock_server.generation import WaitableSink, generate
+from mock_server.handover import HandOverError
 from mock_server.journal import Entry, note_reply, note_request
 from mock_server.refusals import RefusalError
 from mock_server.reply import Reply
@@ -38,26 +38,27 @@ class Call:
         self._ticket: Ticket | None = None
         self._faulty: FaultyTransport | None = None
         self._digest = b""
+        self._body: Body | None = None
 
     async def read(self) -> Body:
         """Raises RefusalError: key, type, size."""
         service, entry = self._service, self.entry
         self.key = service.key(self.request)
         entry.key_id = key_id_of(self.key)
-        body = await service.body(self.request)
+        body = self._body = await service.body(self.request)
         self.arrival_s = service.clock.now_s()
         self._digest = body_digest(body.chunks)
         entry.body, entry.body_bytes = self._digest.hex(), body.size_bytes
         return body
 
     def enter(self, admitted: Admitted, *, safety_fee_ticks: int = 0) -> Reply:
-        """Raises RefusalError: a key that stands for one, a limit, a fault, no room, no replica."""
+        """Raises RefusalError (no replica, a key that is one, a limit, a fault, no room), HandOverError."""
         service, entry = self._service, self.entry
+        place = service.place(self.request, admitted, self._body)
         note_request(entry, admitted)
         service.screen(self.key, admitted, safety_fee_ticks=safety_fee_ticks)
         gate = service.gate
         ticket = gate.enter(entry, key=self.key, body=self._digest, tokens=admitted.prompt_tokens)
-        place = service.place(self.request, admitted)
         gate.refuse_queued(place.telemetry.replica.waiting_count)
         self._ticket, self._place = ticket, place
         self.reply = service.reply(admitted, self.arrival_s, ticket.allowance)
@@ -149,16 +150,19 @@ async def journaled(
     entry = journal.begin(request.path)
     call = Call(service, request, entry)
     try:
-        return await _charged(call, answer)
+        response = await _charged(call, answer)
+    except HandOverError:  # the other worker's journal has it
+        raise
     except RefusalError as refusal:
         note_refusal(entry, refusal)
+        journal.end(entry)
         raise
     except (asyncio.CancelledError, ConnectionResetError):
         entry.outcome = entry.outcome or "left"
-        raise
-    finally:
-        entry.ended_s = time.time()
         journal.end(entry)
+        raise
+    journal.end(entry)
+    return response
 
 
 async def _charged(call: Call, answer: Callable[[Call], Awaitable[web.StreamResponse]]) -> web.StreamResponse:

@@ -65,6 +65,7 @@ class ChatApi:
 
     async def fetch_deferred(self, request: web.Request) -> web.Response:
         key, request_id = self._service.key(request), request.match_info["id"]
+        self._service.keep_with_owner(request, request_id)
         state = self._deferred.take(key, request_id)
         if state is None:
             raise refusals.no_deferred(request_id)

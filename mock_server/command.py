@@ -36,6 +36,12 @@ ROUTERS = ("least-loaded", "round-robin", "prefix-aware")  # engine.router's, wh
     "--drafts", type=click.IntRange(0, 16), help="Draft tokens of a step.  [default: the tier's own]"
 )
 @click.option("--accepted", type=float, help="Mean tokens that a step with drafts yields, 1 to drafts + 1.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Processes that share the replicas out among them, behind one port.",
+)
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one."
@@ -81,6 +87,7 @@ def command(
     disaggregate: str | None,
     drafts: int | None,
     accepted: float | None,
+    workers: int,
     host: str,
     port: int,
     seed: int,
@@ -107,6 +114,7 @@ def command(
             split=None if disaggregate is None else parse_split(disaggregate),
             drafts=drafts,
             accepted=accepted,
+            workers=workers,
             host=host,
             port=port,
             seed=seed,

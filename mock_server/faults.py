@@ -19,7 +19,7 @@ from mock_server.fault_rules import (
     Status,
 )
 from mock_server.refusals import RefusalError
-from mock_server.shared_table import SharedTable
+from mock_server.shared_table import MakeLock, SharedTable
 
 _SLOTS = 2**16  # bodies whose repetitions are counted
 _WHOLE_BYTES = 64 * 2**10  # longer bodies are told apart by their length and both their ends
@@ -80,8 +80,8 @@ def _last(chunks: Sequence[bytes], count: int) -> bytes:
     return found
 
 
-def make_table() -> SharedTable:
-    return SharedTable(_SLOTS)
+def make_table(make_lock: MakeLock | None = None) -> SharedTable:
+    return SharedTable(_SLOTS, make_lock) if make_lock else SharedTable(_SLOTS)
 
 
 class Faults:

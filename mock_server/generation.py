@@ -69,6 +69,7 @@ async def generate(reply: Reply, sinks: Sequence[WaitableSink], place: Place) ->
     except QueueFullError:
         raise at_capacity() from None
     place.serving.add(task)
+    place.publish()
     try:
         for sink in sinks:
             await sink.engine_done

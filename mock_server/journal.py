@@ -65,6 +65,7 @@ class Journal:
         return Entry(self._count, time.time(), path)
 
     def end(self, entry: Entry) -> None:
+        entry.ended_s = time.time()
         self.entries.append(entry)
 
     def clear(self) -> None:

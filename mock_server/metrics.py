@@ -4,120 +4,102 @@ Always text format 0.0.4: under OpenMetrics negotiation prometheus_client (0.23 
 `vllm_x`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mock_server.clock import EngineClock
+from mock_server.counts import MockCounts
 from mock_server.histogram import Histogram
-from mock_server.telemetry import Ledger, ReplicaTelemetry
 from servebench.catalog.prices import TICKS_PER_USD
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABELS = ("model_name", "engine")
-Readings = tuple[tuple[str, str, Callable[[ReplicaTelemetry], float]], ...]  # name, help, how to read it
-Row = tuple[tuple[str, str], ReplicaTelemetry]  # ((model_name, engine), counts)
+_COUNTERS = {
+    "vllm:prompt_tokens": "Prompt tokens of finished requests.",
+    "vllm:generation_tokens": "Tokens generated, reasoning included.",
+    "vllm:num_preemptions": "Sequences preempted.",
+    "vllm:prefix_cache_queries": "Prompt tokens looked up.",
+    "vllm:prefix_cache_hits": "Prompt tokens found.",
+}
+_GAUGES = {
+    "vllm:num_requests_running": "Sequences in the batch.",
+    "vllm:num_requests_waiting": "Sequences in the queue.",
+    "vllm:kv_cache_usage_perc": "KV blocks in use, 1 = all.",
+    "mock_power_watts": "All-in power: half at idle, all when busy.",
+    "mock_replica_up": "1, or 0 after a crash.",
+}
 
 
-class MockCollector(Collector):
-    """Families made at scrape time from the counts of all replicas."""
+class CountsCollector(Collector):
+    """Families of one moment's counts."""
 
-    def __init__(
-        self,
-        replicas: Mapping[str, Sequence[ReplicaTelemetry]],
-        ledger: Ledger,
-        clock: EngineClock,
-        injected: Mapping[str, int],
-    ) -> None:
-        self._rows: list[Row] = [
-            ((model, str(index)), telemetry)
-            for model, fleet in replicas.items()
-            for index, telemetry in enumerate(fleet)
-        ]
-        self._ledger = ledger
-        self._clock = clock
-        self._injected = injected
+    def __init__(self, counts: MockCounts) -> None:
+        self._counts = counts
+        self._rows = [((row.model, str(row.index)), row) for row in counts.replicas]
 
     def collect(self) -> Iterator[Metric]:
-        for _, telemetry in self._rows:
-            telemetry.settle()
-        yield from self._counters()
-        yield from self._gauges()
-        for name in self._rows[0][1].histograms if self._rows else ():
-            rows = [(labels, telemetry.histograms[name]) for labels, telemetry in self._rows]
-            yield _histogram_family(f"vllm:{name}", f"vLLM's {name}, on the engine's clock.", rows)
-        late = [(labels, telemetry.late_s) for labels, telemetry in self._rows]
+        yield from self._replicas()
+        rows = self._rows
+        for name in rows[0][1].histograms if rows else ():
+            series = [(labels, row.histograms[name]) for labels, row in rows]
+            yield _histogram_family(f"vllm:{name}", f"vLLM's {name}, on the engine's clock.", series)
+        late = [(labels, row.late_s) for labels, row in rows]
         yield _histogram_family(
             "mock_step_late_seconds", "Wall clock behind the engine's end of a step.", late
         )
-        yield from self._bill()
-        scale = GaugeMetricFamily("mock_time_scale", "Engine seconds per real second.")
-        scale.add_metric((), self._clock.scale)
-        yield scale
-        slipped = CounterMetricFamily(
-            "mock_clock_slipped_seconds", "Real seconds that the engine's clock lost, being too far behind."
-        )
-        slipped.add_metric((), self._clock.slipped_s)
-        yield slipped
-        faults = CounterMetricFamily("mock_injected_faults", "Faults injected.", labels=("kind",))
-        for kind, count in self._injected.items():
-            faults.add_metric((kind,), count)
-        yield faults
+        yield from self._whole()
 
-    def _counters(self) -> Iterator[Metric]:
-        counts: Readings = (
-            ("prompt_tokens", "Prompt tokens of finished requests.", lambda t: t.prompt_tokens),
-            ("generation_tokens", "Tokens generated, reasoning included.", lambda t: t.generation_tokens),
-            ("num_preemptions", "Sequences preempted.", lambda t: t.replica.preemptions),
-            ("prefix_cache_queries", "Prompt tokens looked up.", lambda t: t.replica.prefix_query_tokens),
-            ("prefix_cache_hits", "Prompt tokens found.", lambda t: t.replica.prefix_hit_tokens),
-        )
-        for name, text, read in counts:
-            family = CounterMetricFamily(f"vllm:{name}", text, labels=_LABELS)
-            for labels, telemetry in self._rows:
-                family.add_metric(labels, read(telemetry))
-            yield family
+    def _replicas(self) -> Iterator[Metric]:
+        for name, text in _COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=_LABELS)
+            for labels, row in self._rows:
+                counter.add_metric(labels, row.counters[name])
+            yield counter
         finished = CounterMetricFamily(
             "vllm:request_success", "Requests ended.", labels=(*_LABELS, "finished_reason")
         )
-        for labels, telemetry in self._rows:
-            for reason, count in telemetry.finished.items():
+        for labels, row in self._rows:
+            for reason, count in row.finished.items():
                 finished.add_metric((*labels, reason), count)
         yield finished
+        for name, text in _GAUGES.items():
+            gauge = GaugeMetricFamily(name, text, labels=_LABELS)
+            for labels, row in self._rows:
+                gauge.add_metric(labels, row.gauges[name])
+            yield gauge
+        yield self._cache_config()
 
-    def _gauges(self) -> Iterator[Metric]:
-        gauges: Readings = (
-            ("vllm:num_requests_running", "Sequences in the batch.", lambda t: t.replica.running_count),
-            ("vllm:num_requests_waiting", "Sequences in the queue.", lambda t: t.replica.waiting_count),
-            ("vllm:kv_cache_usage_perc", "KV blocks in use, 1 = all.", lambda t: t.replica.kv_usage),
-            ("mock_power_watts", "All-in power: half at idle, all when busy.", lambda t: t.power_watts),
-            ("mock_replica_up", "1, or 0 after a crash.", lambda t: float(t.is_up)),
-        )
-        for name, text, read in gauges:
-            family = GaugeMetricFamily(name, text, labels=_LABELS)
-            for labels, telemetry in self._rows:
-                family.add_metric(labels, read(telemetry))
-            yield family
+    def _cache_config(self) -> Metric:
         config = GaugeMetricFamily(
             "vllm:cache_config_info",
             "KV cache configuration.",
             labels=(*_LABELS, "block_size", "num_gpu_blocks", "enable_prefix_caching"),
         )
-        for labels, telemetry in self._rows:
-            cache = telemetry.replica.cache
-            config.add_metric((*labels, str(cache.block_tokens), str(cache.total_blocks), "True"), 1)
-        yield config
+        for labels, row in self._rows:
+            config.add_metric((*labels, str(row.block_tokens), str(row.total_blocks), "True"), 1)
+        return config
 
-    def _bill(self) -> Iterator[Metric]:
+    def _whole(self) -> Iterator[Metric]:
+        """Of the mock as a whole."""
+        counts = self._counts
         ticks = CounterMetricFamily("mock_billed_ticks", "Ticks billed; 1 USD = 10^10.", labels=("key_id",))
-        for key_id, count in self._ledger.ticks.items():
+        for key_id, count in counts.ticks.items():
             ticks.add_metric((key_id,), count)
         yield ticks
-        usd = CounterMetricFamily("mock_billed_usd", "US dollars billed.")
-        usd.add_metric((), sum(self._ledger.ticks.values()) / TICKS_PER_USD)
-        yield usd
+        usd = sum(counts.ticks.values()) / TICKS_PER_USD
+        yield CounterMetricFamily("mock_billed_usd", "US dollars billed.", value=usd)
+        yield GaugeMetricFamily("mock_time_scale", "Engine seconds per real second.", value=counts.time_scale)
+        yield CounterMetricFamily(
+            "mock_clock_slipped_seconds",
+            "Real seconds that the engine's clock lost, being too far behind.",
+            value=counts.slipped_s,
+        )
+        faults = CounterMetricFamily("mock_injected_faults", "Faults injected.", labels=("kind",))
+        for kind, count in counts.injected.items():
+            faults.add_metric((kind,), count)
+        yield faults
 
 
 def _histogram_family(name: str, text: str, rows: Iterable[tuple[tuple[str, str], Histogram]]) -> Metric:
@@ -127,16 +109,7 @@ def _histogram_family(name: str, text: str, rows: Iterable[tuple[tuple[str, str]
     return family
 
 
-class MetricsPage:
-    def __init__(
-        self,
-        replicas: Mapping[str, Sequence[ReplicaTelemetry]],
-        ledger: Ledger,
-        clock: EngineClock,
-        injected: Mapping[str, int],
-    ) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(MockCollector(replicas, ledger, clock, injected))
-
-    def render(self) -> bytes:
-        return generate_latest(self._registry)
+def metrics_page(counts: MockCounts) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(CountsCollector(counts))
+    return generate_latest(registry)

@@ -24,6 +24,7 @@ class ResponsesApi:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._store = ResponseStore()
+        service.answers["stored response"] = lambda asked: self._store.get(*asked)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -58,10 +59,16 @@ class ResponsesApi:
         try:
             return await self._service.admit_response(body, None), None
         except HistoryNeededError as needed:
-            previous = self._store.get(key, needed.previous_id)
+            previous = await self._stored(key, needed.previous_id)
             if previous is None:
                 raise refusals.no_response(needed.previous_id) from None
             return await self._service.admit_response(body, previous.history()), previous
+
+    async def _stored(self, key: str, response_id: str) -> StoredResponse | None:
+        """Here, or with the worker that made it."""
+        owner = self._service.owner(response_id)
+        found: StoredResponse | None = await self._service.ask(owner, "stored response", (key, response_id))
+        return found
 
     def _keep(
         self,
@@ -76,6 +83,7 @@ class ResponsesApi:
 
     async def fetch(self, request: web.Request) -> web.Response:
         key, response_id = self._service.key(request), request.match_info["id"]
+        self._service.keep_with_owner(request, response_id)
         stored = self._store.get(key, response_id)
         if stored is None:
             raise refusals.no_response(response_id)
@@ -83,6 +91,7 @@ class ResponsesApi:
 
     async def delete(self, request: web.Request) -> web.Response:
         key, response_id = self._service.key(request), request.match_info["id"]
+        self._service.keep_with_owner(request, response_id)
         if not self._store.delete(key, response_id):
             raise refusals.no_response(response_id)
         return json_response({"id": response_id, "object": "response", "deleted": True})

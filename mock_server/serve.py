@@ -4,9 +4,11 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -14,7 +16,11 @@ from aiohttp import web
 from mock_server.app import Mock
 from mock_server.choices import STOP_GRACE_S
 from mock_server.fault_rules import Limits, MockConfig, read_config_file
+from mock_server.gate import SharedTables
+from mock_server.handover import adopt
 from mock_server.model import Model, build_model, replica_counts
+from mock_server.peers import Peers
+from mock_server.share import Share
 from servebench.catalog.load import load_catalog
 from servebench.catalog.profile import with_profiles
 from servebench.catalog.tiers import Tier
@@ -45,6 +51,7 @@ class ServeOptions:
     split: Split | None = None  # a replica is then a group
     drafts: int | None = None  # with accepted: in place of the tiers' own
     accepted: float | None = None
+    workers: int = 1
 
 
 def serve(options: ServeOptions) -> None:
@@ -60,8 +67,76 @@ def serve(options: ServeOptions) -> None:
     gc.collect()
     gc.freeze()  # what is there by now stays, and is not looked through again
     gc.set_threshold(*_GC_THRESHOLDS)
+    if options.workers == 1:
+        sock = listen(options.host, options.port)
+        announce(options.host, sock)
+        serve_part(Part(options, models, config, sock, options.exit_fd))
+    else:
+        _require_separable(options)
+        from mock_server.workers import serve_workers
+
+        serve_workers(options, models, config)
+
+
+def _require_separable(options: ServeOptions) -> None:
+    """Raises UsageError for what several processes can't do."""
+    problems = []
+    if options.workers > options.replicas * max(1, len(options.tiers) + len(options.profiles)):
+        problems.append(f"--workers {options.workers}: a worker needs a replica of its own; add --replicas")
+    if options.router == "prefix-aware":
+        problems.append("--router prefix-aware looks into every replica's cache, so it needs --workers 1")
+    if options.split is not None:
+        problems.append("--disaggregate sends KV between replicas of one process, so it needs --workers 1")
+    if not hasattr(os, "memfd_create"):
+        problems.append("--workers needs Linux")
+    if problems:
+        raise UsageError(*problems)
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket. shared: others may listen at the same address. Raises OperationError."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, number)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            sock.bind(address)
+            sock.listen(_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise OperationError(f"can't listen on {host}:{port}: {reason}") from error
+    return sock
+
+
+def announce(host: str, sock: socket.socket) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    print(f"listening on http://{shown}:{sock.getsockname()[1]}", flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process serves: all, or a worker's share. until_fd: its closing ends the process."""
+
+    options: ServeOptions
+    models: Sequence[Model]
+    config: MockConfig
+    sock: socket.socket
+    until_fd: int | None
+    shared: SharedTables | None = None
+    share: Share | None = None
+    secret: str = ""
+    peers: Mapping[int, socket.socket] = field(default_factory=dict)
+
+
+def serve_part(part: Part) -> None:
+    """Until told to stop."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(options, models, config))
+        runner.run(_serve(part))
 
 
 def build_models(options: ServeOptions) -> list[Model]:
@@ -127,26 +202,37 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return uvloop.Loop
 
 
-async def _serve(options: ServeOptions, models: Sequence[Model], config: MockConfig) -> None:
-    loop = asyncio.get_running_loop()
+async def _serve(part: Part) -> None:
+    loop, options = asyncio.get_running_loop(), part.options
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if options.exit_fd is not None:
-        loop.add_reader(options.exit_fd, _watch_owner, options.exit_fd, loop, stop)
-    mock = Mock(models, keys=options.keys, seed=options.seed, time_scale=options.time_scale, config=config)
+    if part.until_fd is not None:
+        loop.add_reader(part.until_fd, _watch_owner, part.until_fd, loop, stop)
+    mock = Mock(
+        part.models,
+        keys=options.keys,
+        seed=options.seed,
+        time_scale=options.time_scale,
+        config=part.config,
+        shared=part.shared,
+        share=part.share,
+        secret=part.secret,
+    )
     app = mock.build_app()
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=STOP_GRACE_S)
     await runner.setup()
+    if part.share is not None:
+        assert runner.server is not None
+        mock.service.peers = Peers(
+            part.share.worker,
+            part.peers,
+            loop,
+            answers=mock.service.answers,
+            adopt=partial(adopt, runner.server),
+        )
     try:
-        site = web.TCPSite(runner, options.host, options.port, backlog=_BACKLOG)
-        try:
-            await site.start()
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise OperationError(f"can't listen on {options.host}:{options.port}: {reason}") from error
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        print(f"listening on http://{host}:{runner.addresses[0][1]}", flush=True)
+        await web.SockSite(runner, part.sock, backlog=_BACKLOG).start()
         await stop.wait()
     finally:
         loop.call_later(STOP_GRACE_S, _cut, runner)

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 
@@ -22,15 +23,19 @@ from mock_server.choices import (
     TOKENIZED_ON_LOOP_BYTES,
 )
 from mock_server.clock import EngineClock
+from mock_server.counts import MockCounts, replica_counts_of
 from mock_server.crashes import Crashes
 from mock_server.fault_rules import MockConfig
 from mock_server.fleet import Fleet, Place
 from mock_server.gate import Gate, SharedTables
+from mock_server.handover import HandOver, HandOverError
 from mock_server.journal import Entry
 from mock_server.model import Model
+from mock_server.peers import Answer, Peers
 from mock_server.rate_limits import Allowance
 from mock_server.reply import Reply
 from mock_server.response_request import Turn
+from mock_server.share import RemotePlace, Share
 from mock_server.telemetry import Ledger
 from mock_server.tokenization import token_list
 from servebench.engine.sequence import Sequence as EngineSequence
@@ -50,16 +55,22 @@ class Service:
         seed: int,
         config: MockConfig,
         shared: SharedTables,
+        share: Share,
+        secret: str,
     ) -> None:
         by_id = {model.tier.id: model for model in models}
         self.listed = by_id
         self.models = by_id | {alias: model for model in models for alias in model.tier.aliases}
-        self.fleet = Fleet(by_id, loop, clock)
+        self.fleet = Fleet(by_id, loop, clock, share)
+        self.share = share
+        self.handover = HandOver(secret)
         self.clock = clock
         self.ledger = Ledger()
         names = {name: frozenset({name, *model.tier.aliases}) for name, model in by_id.items()}
         self.gate = Gate(config, names, seed=seed, shared=shared)
         self.crashes = Crashes(self.gate, self.fleet, names, loop)
+        self.peers: Peers | None = None  # the other workers, where there are any
+        self.answers: dict[str, Answer] = {"counts": lambda _: self.counts()}  # to what they ask
         self._keys = keys
         self._seed = seed
         self._ids = itertools.count()
@@ -68,7 +79,19 @@ class Service:
 
     def close(self) -> None:
         self.fleet.close()
+        if self.peers is not None:
+            self.peers.close()
         self._reader.close()
+
+    async def ask(self, worker: int, name: str, value: object = None) -> Any:
+        """What that worker says, this one too."""
+        if self.peers is None or worker == self.share.worker:
+            return self.answers[name](value)
+        return await self.peers.ask(worker, name, value)
+
+    async def ask_all(self, name: str, value: object = None) -> list[Any]:
+        """What every worker says, this one first."""
+        return [self.answers[name](value)] if self.peers is None else await self.peers.ask_all(name, value)
 
     def key(self, request: web.Request) -> str:
         """The API key of a request. Raises RefusalError."""
@@ -126,11 +149,52 @@ class Service:
                 self.ledger.add(key, safety_fee_ticks)
             raise refusals.unsafe_content()
 
-    def place(self, request: web.Request, admitted: Admitted) -> Place:
-        """The replica that will serve it."""
+    def place(self, request: web.Request, admitted: Admitted, body: Body | None) -> Place:
+        """The replica that will serve it. Raises HandOverError where that is another worker's, RefusalError
+        where none is up."""
+        model = self.listed[admitted.tier_id]
+        chosen = None if self.share.workers == 1 else self.handover.chosen_replica(request)
+        if chosen is not None:
+            return next(place for place in self.fleet.places(model.tier.id) if place.index == chosen)
         cache_key = request.headers.get("x-grok-conv-id") or admitted.chat.cache_key
         asked = EngineSequence(-1, 0.0, admitted.prompt_tokens, 1, admitted.block_keys)
-        return self.fleet.choose(self.listed[admitted.tier_id], asked, cache_key=cache_key)
+        place = self.fleet.choose(model, asked, cache_key=cache_key)
+        if isinstance(place, RemotePlace):
+            self.share.loads.expect(place.slot)
+            raise HandOverError(place.owner, body=body, replica=place.index)
+        return place
+
+    def keep_with_owner(self, request: web.Request, request_id: str) -> None:
+        """What is stored under an id is with the worker that the id names. Raises HandOverError."""
+        owner = self.owner(request_id)
+        if owner != self.share.worker and not self.handover.was_handed(request):
+            raise HandOverError(owner)
+
+    def owner(self, request_id: str) -> int:
+        """The worker whose answer has this id: its last two digits say so."""
+        try:
+            return int(request_id[-2:], 16) % self.share.workers
+        except ValueError:  # no id of ours
+            return self.share.worker
+
+    def _new_id(self) -> str:
+        """One that names this worker, where there are several."""
+        made = wire.new_id()
+        return made if self.share.workers == 1 else f"{made[:-2]}{self.share.worker:02x}"
+
+    def counts(self) -> MockCounts:
+        """This worker's part of /metrics."""
+        return MockCounts(
+            replicas=[
+                replica_counts_of(model, index, telemetry)
+                for model, rows in self.fleet.telemetry.items()
+                for index, telemetry in rows.items()
+            ],
+            ticks=self.ledger.ticks,
+            injected=self.gate.injected,
+            time_scale=self.clock.scale,
+            slipped_s=self.clock.slipped_s,
+        )
 
     def crash(self, place: Place, down_s: float, entry: Entry) -> None:
         self.crashes.crash(place, down_s, entry)
@@ -151,7 +215,7 @@ class Service:
             for answer in admitted.answers
         )
         envelope = wire.Envelope(
-            wire.new_id(), model.tier.id, model.fingerprint, service_tier, allowance.block
+            self._new_id(), model.tier.id, model.fingerprint, service_tier, allowance.block
         )
         return Reply(admitted, model, sequences, envelope)
 

@@ -28,6 +28,7 @@ class ReplicaTelemetry:
         self.generation_tokens = 0
         self.finished = dict.fromkeys(FINISHED_REASONS, 0)
         self.read_power_watts: Callable[[], float] = lambda: 0.0  # set by who runs it
+        self.after_step: Callable[[], None] | None = None
         self._ended: list[Reply] = []
         self.up_at_s = 0.0  # of time.monotonic(): later than now while it is down
 
@@ -48,6 +49,8 @@ class ReplicaTelemetry:
             gaps.add(report.gap_s, report.usual_gaps)
         for gap_s in report.odd_gaps_s:
             gaps.add(gap_s)
+        if self.after_step is not None:
+            self.after_step()
 
     def abort(self) -> None:
         self.finished["abort"] += 1
