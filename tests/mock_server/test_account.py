@@ -70,6 +70,23 @@ def test_no_more_than_four_characters_of_any_key_are_told(key: str) -> None:
     assert state["api_key_id"] != key_json(key + "x")["api_key_id"]
 
 
+def test_language_models_have_modalities_and_prices_and_no_context(mock_url: str) -> None:
+    _, _, listed = ask(mock_url, "/v1/language-models", method="GET")
+    _, _, plain = ask(mock_url, "/v1/models/grok-4.3", method="GET")
+    page, model = json.loads(listed), json.loads(plain)
+    assert list(page) == ["models"]
+    [entry] = page["models"]
+    assert (entry["input_modalities"], entry["output_modalities"]) == (["text"], ["text"])
+    assert entry["fingerprint"].startswith("fp_")
+    assert "context_length" not in entry
+    prices = {name: value for name, value in model.items() if "price" in name or "threshold" in name}
+    assert {name: entry[name] for name in prices} == prices
+    answer = whole_chat(mock_url, max_completion_tokens=1, reasoning_effort="none")
+    assert answer["system_fingerprint"] == entry["fingerprint"]
+    _, _, one = ask(mock_url, "/v1/language-models/grok-4.3-latest", method="GET")
+    assert json.loads(one) == entry
+
+
 @pytest.mark.parametrize("kind", ["embedding-models", "image-generation-models", "video-generation-models"])
 def test_kinds_that_are_not_served_are_empty_lists(mock_url: str, kind: str) -> None:
     status, _, body = ask(mock_url, f"/v1/{kind}", method="GET")

@@ -104,6 +104,20 @@ def test_a_whole_response_says_what_the_stream_says(fast_url: str) -> None:
     assert whole["completed_at"] >= whole["created_at"]
 
 
+def test_priority_is_billed_twice_and_a_long_prompt_at_the_long_rates(fast_url: str) -> None:
+    fields = {"reasoning": {"effort": "none"}, "max_output_tokens": 3}
+    twice = respond(fast_url, input="soon", service_tier="priority", **fields)
+    assert twice["service_tier"] == "priority"
+    usage = twice["usage"]
+    cached = usage["input_tokens_details"]["cached_tokens"]
+    fresh = usage["input_tokens"] - cached
+    assert usage["cost_in_usd_ticks"] == 2 * (fresh * 12_500 + cached * 2_000 + 3 * 25_000)
+    usage = respond(fast_url, input="long" * 200_000, **fields)["usage"]
+    cached = usage["input_tokens_details"]["cached_tokens"]
+    fresh = usage["input_tokens"] - cached
+    assert usage["cost_in_usd_ticks"] == fresh * 25_000 + cached * 4_000 + 3 * 50_000
+
+
 def test_the_openai_client_streams_a_response(fast_client: OpenAI) -> None:
     with fast_client.responses.create(
         model="grok-4.3", input="hello", stream=True, max_output_tokens=None
