@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from servebench.cli import cli
 from servebench.drive.matrix import run_matrix
 from servebench.drive.start import RunRequest, tier_ids, tiers_of
 from servebench.errors import UsageError
@@ -53,6 +55,9 @@ def test_a_matrix_is_one_table_and_one_page_and_goes_on_where_it_was_cut(tmp_pat
     assert (tmp_path / "m" / "grok-4.3" / "summary.json").stat().st_mtime_ns == first
     assert (tmp_path / "m" / "grok-5-max" / "report.html").exists()
     assert (tmp_path / "m" / "grok-5-max.cut-1" / "requests.jsonl").exists(), "what a cut run left is kept"
+    again = CliRunner().invoke(cli, ["report", str(tmp_path / "m"), "--json"])
+    assert again.exit_code == done.returncode
+    assert json.loads(again.output) == json.loads(done.stdout)
     done = run(*command, "--seed", "9", cwd=tmp_path)
     assert done.returncode == 2
     assert "other settings" in done.stderr

@@ -34,7 +34,7 @@ def command(
     goodput: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Work out the summary of RUN again from its records, and print it.
+    """Work out the summary of RUN again from its records, and print it. Of a matrix: its table and page.
 
     The exit code is the one that the run had: 0 pass, 3 gate failed, 4 inconclusive, 5 INVALID,
     6 stopped by its budget, 130 interrupted.
@@ -42,6 +42,11 @@ def command(
     from servebench.results.run_directory import read_run, write_bytes
     from servebench.results.summary import summarise_run
 
+    if (run / "matrix.json").exists():
+        from servebench.drive.matrix import read_matrix, show_matrix
+
+        target = None if markdown is None else str(markdown)
+        raise SystemExit(show_matrix(read_matrix(run), run, markdown=target, as_json=as_json))
     found = read_run(run)
     objectives = _objectives(slo, goodput, {record.class_name for record in found.records})
     summary = summarise_run(found, objectives=objectives)

@@ -50,13 +50,32 @@ def run_matrix(request: RunRequest, models: tuple[str, ...]) -> int:
         write_json(out / MATRIX, matrix.to_json())
         if code == _INTERRUPTED:
             break
+    return show_matrix(matrix, out, markdown=request.markdown, as_json=request.print_json)
+
+
+def show_matrix(matrix: Matrix, out: Path, *, markdown: str | None, as_json: bool) -> int:
+    """Write the page (and Markdown), print the table, and give the exit code."""
     write_bytes(out / FILE, matrix_html(matrix).encode())
-    if request.markdown is not None:
-        write_bytes(Path(request.markdown), matrix_markdown(matrix).encode())
-    print_matrix(matrix, as_json=request.print_json)
-    if not request.print_json:
+    if markdown is not None:
+        write_bytes(Path(markdown), matrix_markdown(matrix).encode())
+    print_matrix(matrix, as_json=as_json)
+    if not as_json:
         print(f"matrix directory: {out}   page: {out / FILE}")
     return matrix.exit_code
+
+
+def read_matrix(out: Path) -> Matrix:
+    """A matrix again from its directory, each run from its own records. Raises UsageError."""
+    try:
+        found = json.loads((out / MATRIX).read_text(encoding="utf-8"))
+        runs = tuple(
+            _read(tier["model"], out / tier["run_dir"], int(tier["exit_code"]), tier["workload_hash"])
+            for tier in found["tiers"]
+        )
+        planned = tuple(found["planned"])
+        return Matrix(found["scenario"], found["seed"], found["target"], planned, runs, found["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{out / MATRIX} can't be read: {error}") from None
 
 
 def _checked(request: RunRequest, models: tuple[str, ...]) -> dict[str, str]:
