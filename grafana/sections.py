@@ -214,10 +214,12 @@ def cost(y: int) -> Iterator[Builder[models.Panel]]:
         unit="currencyUSD",
     )
     yield number(
-        "Budget spent",
-        "Share of the run's budget that the bill has used; empty where no budget is set.",
+        "Budget used",
+        "Share of the budget that is spent, or reserved for bills to come; empty where none is set.",
         Query(
-            f"{total('cost_usd_total')} / sum (max_over_time({series('budget_usd')}[$__range]) > 0)",
+            f"(sum (last_over_time({series('budget_spent_usd')}[$__range])) + "
+            f"sum (last_over_time({series('budget_reserved_usd')}[$__range]))) / "
+            f"sum (max_over_time({series('budget_usd')}[$__range]) > 0)",
             "budget",
             instant=True,
         ),

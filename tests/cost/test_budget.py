@@ -92,7 +92,7 @@ class Fleet:
         for purse in self.purses.values():
             assert purse.free >= 0 or purse.broken
         if self.lender.exhausted:
-            assert not self.flying, "what is in flight may still make room"
+            assert not in_flight, "what is in flight may still make room"
 
     def everything_ends(self) -> None:
         """Once all in flight is billed and every word heard, what waits is sent or all is used up."""

@@ -113,7 +113,7 @@ def test_every_limit_is_an_edge() -> None:
 def test_outcomes_are_there_before_the_first_request() -> None:
     delta = LiveStats(SLOS).take()
     assert set(delta["outcomes"].values()) == {0}
-    assert set(delta["cost_ticks"]) == {"input", "cached_input", "output", "reasoning", "tool"}
+    assert set(delta["cost_ticks"]) == {"input", "cached_input", "output", "reasoning", "tool", "retry"}
 
 
 def test_deltas_of_other_objectives_are_refused() -> None:

@@ -36,6 +36,7 @@ class SheetRow(Origin):
     threshold_inclusive: bool = True
     priority_multiplier: Multiplier | None = None
     batch_multiplier: Multiplier | None = None
+    us_multiplier: Multiplier | None = None
     tool_ticks: dict[str, Ticks] = Field(default_factory=dict)
     low: RatesRow | None = None
     high: RatesRow | None = None
@@ -65,6 +66,7 @@ class SheetRow(Origin):
             threshold_inclusive=self.threshold_inclusive,
             priority_multiplier=self.priority_multiplier,
             batch_multiplier=self.batch_multiplier,
+            us_multiplier=self.us_multiplier,
             tool_ticks=dict(self.tool_ticks),
             source=self._cited,
             low=None if self.low is None else self.low.to_rates(),

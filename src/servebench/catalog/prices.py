@@ -4,7 +4,7 @@ Long context re-prices the whole request once its prompt (cached tokens included
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from servebench.catalog.provenance import Source
@@ -28,7 +28,8 @@ class PriceSheet:
     threshold_tokens None: no long-context level. threshold_inclusive: xAI's "at or above" (True) against
     "above" (False). priority_multiplier and batch_multiplier apply to token charges after the cache discount.
     tool_ticks: charge per call by server-side tool name. low and high: the base rates at the ends of a
-    MODELLED sheet's band; None where the price is not modelled.
+    MODELLED sheet's band; None where the price is not modelled. us_multiplier: of token rates at the US
+    endpoint; None where the model is not listed there.
     """
 
     model: str
@@ -43,6 +44,7 @@ class PriceSheet:
     source: Source
     low: Rates | None = None
     high: Rates | None = None
+    us_multiplier: Decimal | None = None
 
     def rates_for(self, prompt_tokens: int) -> tuple[Rates, bool]:
         """The rates for this many prompt tokens (cached included), and whether they are the long ones."""
@@ -54,6 +56,31 @@ class PriceSheet:
             else prompt_tokens > self.threshold_tokens
         )
         return (self.long, True) if reached else (self.base, False)
+
+
+def in_us(sheet: PriceSheet) -> PriceSheet:
+    """The sheet as the US endpoint bills. With priority both multipliers hold: an assumption, nobody says.
+
+    Raises ValueError where the model has no US price, or one that is no whole number of ticks.
+    """
+    factor = sheet.us_multiplier
+    if factor is None:
+        raise ValueError(f"{sheet.model} is not listed at the US endpoint as of {sheet.as_of}")
+
+    def times(rates: Rates | None) -> Rates | None:
+        if rates is None:
+            return None
+        products = [getattr(rates, name) * factor for name in Rates.__slots__]
+        if any(product != int(product) for product in products):
+            raise ValueError(f"{sheet.model}: a rate x {factor} is no whole number of ticks")
+        return Rates(*map(int, products))
+
+    base = times(sheet.base)
+    assert base is not None
+    return replace(
+        sheet, base=base, long=times(sheet.long), low=times(sheet.low), high=times(sheet.high),
+        us_multiplier=None, source=replace(sheet.source, note=f"US endpoint: token rates x {factor}"),
+    )  # fmt: skip
 
 
 def usd_per_million(ticks_per_token: int) -> Decimal:

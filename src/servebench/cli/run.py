@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from servebench.cli.run_money import money_options
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("scenario", required=False)
@@ -157,6 +159,7 @@ import click
     multiple=True,
     help="With --target mock: serve this tier profile (of `servebench calibrate`); repeatable.",
 )
+@money_options
 @click.option("--web", is_flag=True, help="Locust's web UI on http://127.0.0.1:8089 instead of headless.")
 @click.option(
     "--out", type=click.Path(file_okay=False), help="Run directory (default runs/<UTC>-<scenario>-<seed>)."
@@ -194,7 +197,7 @@ def command(
     """Run SCENARIO (a shipped name or a YAML file) against a target, measure it, and write a run directory.
 
     Exit: 0 every gate passes or none is asked, 1 error, 2 bad input, 3 gate failed, 4 inconclusive,
-    5 INVALID run, 130 interrupted.
+    5 INVALID run, 6 stopped by its budget, 130 interrupted.
     """
     from servebench.drive import launch
     from servebench.drive.start import RunRequest, start, tier_ids, tiers_of

@@ -17,9 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, exp
 
+import numpy as np
+from numpy.typing import NDArray
+
 from servebench.catalog.prices import PriceSheet
 from servebench.catalog.tiers import Tier
-from servebench.cost.bill import Usage, bill
+from servebench.cost.bill import Usage, Whole, bill, token_charges
 
 # assumed, 2026-11: for models outside the catalog, in the direction that costs
 UNKNOWN_LEAST_BYTES_PER_TOKEN = 3.0
@@ -113,6 +116,22 @@ class Bounds:
         ticks = bill(Usage(prompt, 0, output, reasoning), self.sheet).total_ticks
         self.largest_ticks = max(self.largest_ticks, ticks)
         return Bound(prompt, output, reasoning, ticks)
+
+    def of_many(self, prompt: Whole, limit: Whole, reasoning: Whole, *, tools: NDArray[np.bool_]) -> Whole:
+        """The ticks of many bounds at once, row by row. prompt: as planned; limit: -1 for none; reasoning:
+        reasoning_tokens() of each.
+        """
+        terms = self.terms
+        most = (
+            np.ceil(prompt * terms.stretch).astype(np.int64) + terms.extra_preamble_tokens + self._more_prompt
+        )
+        output = np.where(limit < 0, terms.output_tokens, limit) + np.where(tools, TOOL_CALL_TOKENS, 0)
+        nothing = np.zeros(len(most), dtype=np.int64)
+        parts = token_charges(
+            (most, nothing, output + self._more_output, reasoning), self.sheet, service_tier=None
+        )
+        total: Whole = parts[0] + parts[1] + parts[2] + parts[3]
+        return total
 
     def prompt_tokens(self, planned: int) -> int:
         return ceil(planned * self.terms.stretch) + self.terms.extra_preamble_tokens + self._more_prompt

@@ -164,6 +164,10 @@ class Lender:
         self._squeezed = False
 
     @property
+    def workers(self) -> tuple[int, ...]:
+        return tuple(self._granted)
+
+    @property
     def available(self) -> int:
         """Not leased. Below 0 only by broken bounds."""
         return self.budget_ticks - sum(self._granted.values())
@@ -181,8 +185,12 @@ class Lender:
 
     def lost_ticks(self, worker: int) -> int:
         """Of a worker that is lost: what it may have spent beyond what it said."""
+        return max(self._granted[worker] - self.spent_by(worker), 0)
+
+    def spent_by(self, worker: int) -> int:
+        """As it last said."""
         told = self._told.get(worker)
-        return max(self._granted[worker] - (told.spent if told else 0), 0)
+        return told.spent if told else 0
 
     def open(self) -> list[Lease]:
         """The first lease of each worker: one alone gets all, several share half of it."""

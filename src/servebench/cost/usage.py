@@ -98,7 +98,12 @@ def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _tool_calls(usage: Mapping[str, Any]) -> dict[str, int]:
     """Server-side calls that were made, by price-sheet name; a tool we have no name for keeps its own."""
     details = _details(usage, "server_side_tool_usage_details")
-    calls = {TOOL_NAMES.get(key, key): _count(details, key) for key in details}
+    return tool_calls({key: _count(details, key) for key in details})
+
+
+def tool_calls(counts: Mapping[str, int]) -> dict[str, int]:
+    """The server's own counts by price-sheet name."""
+    calls = {TOOL_NAMES.get(key, key): count for key, count in counts.items()}
     return {tool: count for tool, count in calls.items() if count}
 
 

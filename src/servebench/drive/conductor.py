@@ -12,6 +12,10 @@ from typing import Any
 
 import gevent
 
+from servebench.catalog.prices import TICKS_PER_USD
+from servebench.cost.bill import usd_text
+from servebench.cost.budget import Lease, Lender, Statement
+from servebench.drive.budget_facts import budget_facts
 from servebench.drive.clocks import ClockOffset
 from servebench.drive.finish import Finished, RunFacts, finish_run
 from servebench.drive.settings import RunSettings
@@ -38,6 +42,8 @@ class Conductor:
         self.stopped_s: float | None = None
         self.carried_out = False  # every arrival of the plan has been sent and has ended
         self.finished: Finished | None = None
+        self.stop_reason: str | None = None  # of a run that its money ended
+        self.lender: Lender | None = None
         self._collector: CollectorHandle | None = None
         self._in_flight: dict[int, int] = {}
         self._users: dict[int, int] = {}
@@ -83,7 +89,43 @@ class Conductor:
             early = not self.carried_out and self.stopped_s < self.workload.duration_s - 0.05
             if self.carried_out:
                 self.stopped_s = max(self.stopped_s, self.workload.duration_s)
-            self.interrupted = self.interrupted or (early and self.settings.own_exit_codes)
+            early = early and self.settings.own_exit_codes and self.stop_reason is None
+            self.interrupted = self.interrupted or early
+
+    def open_budget(self) -> list[Lease]:
+        """The first leases, where the run has a budget."""
+        ticks = self.settings.max_cost_ticks
+        if ticks is None:
+            return []
+        self.lender = Lender(ticks, self.shards)
+        return self.lender.open()
+
+    def hear(self, statement: Statement) -> list[Lease]:
+        return [] if self.lender is None else self.lender.hear(statement)
+
+    def lose(self, shard: int) -> list[Lease]:
+        return [] if self.lender is None else self.lender.lose(shard)
+
+    @property
+    def out_of_budget(self) -> bool:
+        return self.lender is not None and self.lender.exhausted and self.stop_reason is None
+
+    @property
+    def budget_sentence(self) -> str:
+        lender = self.lender
+        assert lender is not None
+        return (
+            f"the budget of ${usd_text(lender.budget_ticks)} has no room for another request: "
+            f"${usd_text(lender.spent)} spent, ${usd_text(lender.reserved)} reserved"
+        )
+
+    def stop_for_money(self, reason: str) -> bool:
+        """Note it; False where the run is ending anyway."""
+        if self.stop_reason is not None or self.stopped_s is not None:
+            return False
+        self.stop_reason = reason
+        self.say(f"stopped: {reason}")
+        return True
 
     def take_report(self, report: dict[str, Any]) -> None:
         """One shard's second: its live delta and gauges."""
@@ -102,11 +144,22 @@ class Conductor:
                         "users": sum(self._users.values()),
                         "offered_rate_rps": self._offered_rate_rps(elapsed_s),
                         "client_cpu_ratio": max(self._cpu_ratios.values()),
+                        **self._budget_gauges(),
                     },
+                    "retries": report["retries"],
+                    "throttled_s": report["throttled_s"],
                     "phase": self._phase(elapsed_s),
                     "loop_stalls_s": report["loop_stalls_s"],
                 }
             )
+
+    def _budget_gauges(self) -> dict[str, float]:
+        lender = self.lender
+        if lender is None:
+            return {}
+        ticks = {"budget_usd": lender.budget_ticks, "budget_spent_usd": lender.spent}
+        ticks["budget_reserved_usd"] = lender.reserved
+        return {name: value / TICKS_PER_USD for name, value in ticks.items()}
 
     def elapsed_s(self) -> float:
         return max((time.time_ns() - self.t0_realtime_ns) / 1e9, 0.0) if self.t0_realtime_ns else 0.0
@@ -167,7 +220,9 @@ class Conductor:
             mode=self.workload.mode,
             duration_s=self.workload.duration_s,
             warmup_s=self.workload.warmup_s,
-            notes=self.workload.notes,
+            notes=(*self.workload.notes, *self.settings.notes),
+            stop_reason=self.stop_reason,
+            budget=None if self.lender is None else budget_facts(self.lender, self.finals),
         )
 
     def _write_manifest(self) -> None:

@@ -49,13 +49,25 @@ class RunFacts:
     duration_s: float
     warmup_s: float
     notes: tuple[str, ...]
+    stop_reason: str | None = None
+    budget: dict[str, Any] | None = None
 
     def mean_in_flight(self, area: str) -> float | None:
         """Requests under way over the steady window, by one of the shards' areas; None where one is lost."""
         finals = self.finals.values()
+        if self._stopped_s() != self.stopped_s:  # the shards counted past the window
+            return None
         if len(finals) < self.shards or any(final["in_flight_span_s"] <= 0 for final in finals):
             return None
         return sum(float(final[area]) / float(final["in_flight_span_s"]) for final in finals)
+
+    def _stopped_s(self) -> float | None:
+        """Where arrivals ended. Of a run that its money ended: before the first request never sent."""
+        held = [final["held_since_s"] for final in self.finals.values()]
+        held_s = [float(one) for one in held if one is not None]
+        if self.stop_reason is None or self.stopped_s is None or not held_s:
+            return self.stopped_s
+        return min(self.stopped_s, *held_s)
 
     def manifest(self, settings: RunSettings) -> dict[str, Any]:
         plan = settings.plan
@@ -84,7 +96,12 @@ class RunFacts:
             "goodput": list(settings.goodput),
             "t0_utc": self.t0_utc,
             "elapsed_s": self.elapsed_s,
-            "stopped_s": self.stopped_s,
+            "stopped_s": self._stopped_s(),
+            "stopped_by_budget": self.stop_reason is not None,
+            "stop_reason": self.stop_reason,
+            "budget": self.budget,
+            "price_sheet": settings.price_sheet,
+            "api": plan.api,
             "mean_in_flight": self.mean_in_flight("in_flight_area_s"),
             "mean_in_flight_seen": self.mean_in_flight("in_flight_seen_area_s"),
             "interrupted": self.interrupted,

@@ -118,6 +118,9 @@ def on_test_start(environment: Any, **_: Any) -> None:
     else:
         conductor.begin(shards=1)
         rig.session = build_session(environment, settings, shard=0, shards=1)
+        rig.session.warm()
+        for lease in conductor.open_budget():
+            rig.session.sender.lease(lease)
         t0_ns = time.time_ns() + START_LEAD_NS
         conductor.set_start(t0_ns)
         rig.session.start(t0_ns)

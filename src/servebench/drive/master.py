@@ -5,9 +5,11 @@ from typing import Any
 
 import gevent
 
+from servebench.cost.budget import Lease, Statement
 from servebench.drive.clocks import PINGS, SAME_CLOCK, ClockOffset, Ping, clock_offset, host_clock_id
 from servebench.drive.conductor import Conductor
 from servebench.drive.rig import end_test, give_up, rig
+from servebench.drive.shard import stop_run
 from servebench.drive.shipping import take_piece
 from servebench.errors import ServebenchError
 
@@ -45,8 +47,9 @@ def start_workers(environment: Any, conductor: Conductor) -> None:
     remote = any(offset is not SAME_CLOCK for offset in offsets.values())
     t0_ns = time.time_ns() + (_REMOTE_LEAD_NS if remote else START_LEAD_NS)
     conductor.set_start(t0_ns, offsets)
+    leases = {lease.worker: lease.to_json() for lease in conductor.open_budget()}
     for client_id, shard in rig.shards.items():
-        message = {"t0_realtime_ns": t0_ns + offsets[shard].offset_ns}
+        message = {"t0_realtime_ns": t0_ns + offsets[shard].offset_ns, "lease": leases.get(shard)}
         runner.send_message("servebench_go", message, client_id=client_id)
 
 
@@ -81,6 +84,7 @@ def watch_workers(environment: Any, conductor: Conductor) -> None:
             lost.add(shard)
             conductor.forget(shard)
             conductor.say(f"worker {shard} is lost: its requests from now on are missing, the run is INVALID")
+            send_leases(environment, conductor, conductor.lose(shard))
         if lost and living <= rig.idle:
             end_test(environment)
 
@@ -130,6 +134,26 @@ def from_piece(environment: Any, msg: Any, **_: Any) -> None:
         take_piece(rig.conductor.run_dir, msg.data)
 
 
+def send_leases(environment: Any, conductor: Conductor, leases: list[Lease]) -> None:
+    """The budget's word to its workers; the end of the run where there is none left to give."""
+    clients = {shard: client_id for client_id, shard in rig.shards.items()}
+    for lease in leases:
+        environment.runner.send_message("servebench_lease", lease.to_json(), client_id=clients[lease.worker])
+    if conductor.out_of_budget:
+        stop_run(environment, conductor, conductor.budget_sentence)
+
+
+def from_budget(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        leases = rig.conductor.hear(Statement(**msg.data))
+        send_leases(environment, rig.conductor, leases)
+
+
+def from_stop(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.conductor is not None:
+        stop_run(environment, rig.conductor, msg.data["reason"])
+
+
 def from_final(environment: Any, msg: Any, **_: Any) -> None:
     if rig.conductor is not None:
         rig.conductor.finals[msg.data["shard"]] = msg.data
@@ -150,6 +174,8 @@ MASTER_MESSAGES = {
     "servebench_pong": from_pong,
     "servebench_live": from_live,
     "servebench_idle": from_idle,
+    "servebench_budget": from_budget,
+    "servebench_stop": from_stop,
     "servebench_piece": from_piece,
     "servebench_final": from_final,
     "servebench_trouble": from_trouble,

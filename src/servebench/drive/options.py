@@ -12,6 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from servebench.catalog.load import load_catalog
+from servebench.catalog.sheet_json import sheet_to_json
+from servebench.drive.confirm import check_budget, is_paid
+from servebench.drive.pricing import price_sheet
 from servebench.drive.settings import RunSettings
 from servebench.drive.targets import is_xai, normalise_url
 from servebench.errors import UsageError
@@ -45,6 +48,8 @@ def add_arguments(parser: Any) -> None:
     add("--seed", type=int, default=1, help="Seed of arrivals, lengths and prompts")
     add("--slo", action="append", default=[], help='Gate, e.g. "ttft p99 < 2s"', include_in_web_ui=False)
     add("--goodput", action="append", default=[], help="Limits in ms, e.g. ttft:500", include_in_web_ui=False)
+    add("--max-cost", default="", help="Hard budget in USD; the run ends when no request fits any more")
+    add("--yes", action="store_true", help="Load a target that costs money", include_in_web_ui=False)
     add("--out", default="", help="Run directory (default runs/<UTC>-<scenario>-<seed>)")
     add("--metrics-port", type=int, default=0, help="Prometheus endpoint (default 0: any free port)")
 
@@ -106,14 +111,6 @@ def check_window(plan: WorkloadPlan, cooldown_s: float) -> None:
         )
 
 
-def price_date(model: str) -> str | None:
-    """The day from which the model's price sheet holds; None for a model without one."""
-    try:
-        return load_catalog().price(model).as_of
-    except UsageError:
-        return None
-
-
 def free_run_dir(scenario: str, seed: int) -> Path:
     """The default run directory; two runs in one second get two."""
     first = path = default_run_dir(datetime.now(UTC), scenario, seed)
@@ -153,12 +150,15 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
         warmup_s=options.warmup if options.warmup >= 0 else None,
     )
     check_window(plan, options.cooldown)
-    return RunSettings(
+    sheet = price_sheet(options.model or scenario.model, url)
+    settings = RunSettings(
         plan=plan,
         cooldown_s=options.cooldown,
         target_url=url,
         target_kind="xai" if is_xai(url) else "other",
-        price_date=price_date(options.model or scenario.model),
+        price_date=None if sheet is None else sheet.as_of,
+        price_sheet=None if sheet is None else sheet_to_json(sheet),
+        max_cost_usd=options.max_cost or None,
         run_dir=str(run_dir),
         run_id=run_dir.name,
         slo=tuple(options.slo),
@@ -167,6 +167,10 @@ def settings_from_options(environment: Any, scenario_name: str | None) -> RunSet
         metrics_port=options.metrics_port,
         own_exit_codes=False,
     )
+    check_budget(settings, plan.build())
+    if is_paid(settings) and not (options.yes or options.max_cost):
+        raise UsageError(f"a run at {url} costs money: give --max-cost USD to bound it, or --yes")
+    return settings
 
 
 def _duration_s(options: Any, open_loop: bool) -> float | None:

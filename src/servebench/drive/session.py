@@ -15,23 +15,29 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from servebench import __version__
+from servebench.cost.budget import Purse, Statement
 from servebench.drive.billing import Biller
 from servebench.drive.in_flight import InFlight
+from servebench.drive.money import Money
 from servebench.drive.pacer import Pacer
+from servebench.drive.sender import OnFinal, Sender
 from servebench.drive.settings import RunSettings
 from servebench.drive.stalls import Stalls
 from servebench.drive.targets import api_key
 from servebench.drive.turns import Following, Turns
+from servebench.drive.warm import Warmed, warm_connections
 from servebench.errors import OperationError
 from servebench.meter import Outcome, RequestRecord
-from servebench.meter.call import CHAT_PATH, Call, Target, Timeouts
+from servebench.meter.call import CHAT_PATH, RESPONSES_PATH, Call, Target, Timeouts
 from servebench.meter.engine_loop import EngineLoop
+from servebench.meter.exchange import not_sent
 from servebench.results.live import LiveStats
 from servebench.results.run_directory import PartWriter
 from servebench.workload.body_parts import BodyParts
 from servebench.workload.spec import RequestSpec
 
 _RECONNECT_S = 1.0  # a closed loop would else ask a dead target thousands of times a second
+_NOT_SENT = (Outcome.CONNECT_ERROR, Outcome.SHED)
 
 
 def monotonic_from_realtime(realtime_ns: int) -> int:
@@ -57,6 +63,8 @@ class LoadSession:
         shards: int,
         on_record: Callable[[RequestRecord], None],
         on_idle: Callable[[], None],
+        on_stop: Callable[[str], None],
+        speak: Callable[[Statement], None],
     ) -> None:
         self.settings = settings
         self.shard, self.shards = shard, shards
@@ -70,7 +78,7 @@ class LoadSession:
         self.stalls = Stalls(self._look)
         self._on_record, self._on_idle = on_record, on_idle
         self._writer = PartWriter(Path(settings.run_dir), shard)
-        self._biller = Biller(self.workload.model)
+        self._biller = Biller(settings.sheet)
         self._specs: dict[int, RequestSpec] = {}
         self._bodies: dict[int, BodyParts] = {}
         self._pacer: Pacer | None = None
@@ -80,10 +88,11 @@ class LoadSession:
         self._arrivals_over = False
         measured_until_s = self.workload.duration_s - settings.cooldown_s
         self._in_flight = InFlight(round(self.workload.warmup_s * 1e9), round(measured_until_s * 1e9))
+        self._path = RESPONSES_PATH if settings.plan.api == "responses" else CHAT_PATH
         self._closing = Event()
         self._drain_until_s = 0.0
         self.loop = EngineLoop(
-            Target.parse(settings.target_url),
+            Target.parse(settings.target_url, ca_file=settings.ca_file),
             headers={
                 "Authorization": f"Bearer {api_key(settings.target_url)}",
                 "User-Agent": f"servebench/{__version__}",
@@ -96,6 +105,24 @@ class LoadSession:
             max_in_flight=settings.max_in_flight,
             t0_ns=time.monotonic_ns(),  # until start() sets the run's
         )
+        bounds = settings.bounds() if settings.max_cost_usd is not None else None
+        self.sender = Sender(
+            self.loop,
+            biller=self._biller,
+            rules=settings.rules(),
+            seed=settings.plan.seed,
+            now_ns=self._since_t0_ns,
+            stop=on_stop,
+            money=None if bounds is None else Money(Purse(shard), bounds, speak),
+        )
+        self.warmed: Warmed | None = None
+
+    def warm(self) -> None:
+        """Open this shard's connections ahead of T0, if any are asked for. Waits for them."""
+        count = self.settings.warm_connections
+        mine = count // self.shards + (self.shard < count % self.shards)
+        if mine:
+            self.warmed = warm_connections(self.loop, mine, workers=self.shards)
 
     @property
     def open_loop(self) -> bool:
@@ -135,7 +162,7 @@ class LoadSession:
                 return None
             record, following = self._ask(following.id)
         think_s = self.workload.think_time_s(request_id)
-        if record.outcome is Outcome.CONNECT_ERROR:
+        if record.outcome in _NOT_SENT:
             think_s = max(think_s, _RECONNECT_S)
         if think_s > 0:
             self._closing.wait(think_s)
@@ -144,8 +171,8 @@ class LoadSession:
     def _ask(self, request_id: int) -> tuple[RequestRecord, Following | None]:
         result: AsyncResult = AsyncResult()
 
-        def done(record: RequestRecord, chunk_us: "array[int]") -> None:
-            result.set((record, self._end(record, chunk_us)))
+        def done(record: RequestRecord, chunk_us: "array[int]", charge: dict[str, int]) -> None:
+            result.set((record, self._end(record, chunk_us, charge)))
 
         # a user's intended start is the moment it asks: closed loops have no other plan
         self._submit(request_id, self._since_t0_ns(), done)
@@ -175,6 +202,7 @@ class LoadSession:
         self._turns.stop()
         if self._pacer is not None:
             self._pacer.stop()
+        self.sender.close()
         self._drain_until_s = time.monotonic() + grace_s
         while self._under_way() and time.monotonic() < self._drain_until_s:
             gevent.sleep(0.02)
@@ -201,11 +229,14 @@ class LoadSession:
             "in_flight_span_s": self._in_flight.span_s,
             "loop_stall": self.stalls.worst(),
             "health": dataclasses.asdict(self.loop.health()),
+            "warmed": None if self.warmed is None else dataclasses.asdict(self.warmed),
+            **self.sender.final(),
         }
 
     def _look(self) -> None:
         if self.t0_ns is not None:
-            self._in_flight.seen(self.loop.in_flight + self.loop.queued, self._since_t0_ns())
+            waiting = self.loop.queued + self.sender.waiting
+            self._in_flight.seen(self.loop.in_flight + waiting, self._since_t0_ns())
 
     def _cpu_ratio(self) -> float:
         """Cores used since T0."""
@@ -219,53 +250,48 @@ class LoadSession:
             if intended_ns > stopped_ns:
                 break
             spec = self.workload.spec(request_id)
-            record = RequestRecord(
-                id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn,
-                model=spec.model, intended_ns=intended_ns, sent_ns=None, first_token_ns=None,
-                first_visible_ns=None, last_token_ns=None, end_ns=stopped_ns,
-                outcome=Outcome.UNSENT, error="the run ended first",
-                asked_output_tokens=spec.output_tokens,
-            )  # fmt: skip
-            self._specs[request_id] = spec
+            call = self._call(request_id, intended_ns, spec, b"")
+            record = not_sent(call, Outcome.UNSENT, "the run ended first", end_ns=stopped_ns)
+            record, charge = self._biller.charge(record, prompt_tokens=spec.prompt_tokens)
             self._in_flight.change(+1, intended_ns)
             self._in_flight.change(-1, stopped_ns)
-            self._keep(record, array("i"))
+            self._keep(record, array("i"), charge)
 
     def _prepare(self, request_id: int) -> None:
         if request_id not in self._bodies:
             self._specs[request_id] = self.workload.spec(request_id)
             self._bodies[request_id] = self.workload.body_parts(request_id)
 
-    def _submit(
-        self, request_id: int, intended_ns: int, done: "Callable[[RequestRecord, array[int]], None]"
-    ) -> None:
-        self._prepare(request_id)
-        spec, body = self._specs[request_id], self._bodies.pop(request_id)
-        call = Call(
+    def _call(self, request_id: int, intended_ns: int, spec: RequestSpec, body: bytes) -> Call:
+        return Call(
             id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn, model=spec.model,
-            intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=CHAT_PATH,
+            intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=self._path,
             asked_prompt_tokens=spec.asked_tokens, sent_prompt_tokens=spec.prompt_tokens,
         )  # fmt: skip
+
+    def _submit(self, request_id: int, intended_ns: int, done: OnFinal) -> None:
+        self._prepare(request_id)
+        spec, body = self._specs.pop(request_id), self._bodies.pop(request_id)
         self._in_flight.change(+1, intended_ns)
-        self.loop.submit(call, done)
+        self.sender.submit(self._call(request_id, intended_ns, spec, body), spec, done)
 
-    def _record_done(self, record: RequestRecord, chunk_us: "array[int]") -> None:
-        self._end(record, chunk_us)
+    def _record_done(self, record: RequestRecord, chunk_us: "array[int]", charge: dict[str, int]) -> None:
+        self._end(record, chunk_us, charge)
 
-    def _end(self, record: RequestRecord, chunk_us: "array[int]") -> Following | None:
+    def _end(self, record: RequestRecord, chunk_us: "array[int]", charge: dict[str, int]) -> Following | None:
         """What follows in the same session, if anything."""
         self._in_flight.change(-1, record.end_ns)
         state, following = self._turns.after(record)
-        self._keep(record if state is None else dataclasses.replace(record, session_state=state), chunk_us)
+        if state is not None:
+            record = dataclasses.replace(record, session_state=state)
+        self._keep(record, chunk_us, charge)
         if following is not None and self.open_loop and self.t0_ns is not None:
             self._turns.follow(following, t0_ns=self.t0_ns)
         self._check_idle()
         return following
 
-    def _keep(self, record: RequestRecord, chunk_us: "array[int]") -> None:
-        """Bill it, write it, count it, tell Locust."""
-        spec = self._specs.pop(record.id)
-        record, charge = self._biller.charge(record, prompt_tokens=spec.prompt_tokens)
+    def _keep(self, record: RequestRecord, chunk_us: "array[int]", charge: dict[str, int]) -> None:
+        """Write it, count it, tell Locust. charge: its bill in ticks by component."""
         try:
             self._writer.write(record, chunk_us)
         except (OSError, OperationError) as error:
@@ -280,7 +306,7 @@ class LoadSession:
         self._check_idle()
 
     def _under_way(self) -> int:
-        return self.loop.in_flight + self.loop.queued + self._turns.waiting
+        return self.loop.in_flight + self.loop.queued + self._turns.waiting + self.sender.waiting
 
     def _check_idle(self) -> None:
         if self._arrivals_over and self.running and not self._under_way():

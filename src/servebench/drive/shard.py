@@ -9,7 +9,9 @@ from typing import Any
 
 import gevent
 
+from servebench.cost.budget import Lease, Statement
 from servebench.drive.clocks import host_clock_id
+from servebench.drive.conductor import Conductor
 from servebench.drive.rig import end_test, guarded, rig
 from servebench.drive.session import LoadSession
 from servebench.drive.settings import RunSettings
@@ -43,7 +45,43 @@ def build_session(environment: Any, settings: RunSettings, *, shard: int, shards
                 rig.conductor.carried_out = True
             gevent.spawn(end_test, environment)
 
-    return LoadSession(settings, shard=shard, shards=shards, on_record=on_record, on_idle=on_idle)
+    def on_stop(reason: str) -> None:
+        if isinstance(environment.runner, WorkerRunner):
+            environment.runner.send_message("servebench_stop", {"shard": shard, "reason": reason})
+        elif rig.conductor is not None:
+            stop_run(environment, rig.conductor, reason)
+
+    def speak(statement: Statement) -> None:
+        if isinstance(environment.runner, WorkerRunner):
+            environment.runner.send_message("servebench_budget", statement.to_json())
+        elif rig.conductor is not None:
+            # later: the answer may release what is being held at this moment
+            gevent.get_hub().loop.run_callback(hear_at_home, environment, rig.conductor, statement)
+
+    return LoadSession(
+        settings,
+        shard=shard,
+        shards=shards,
+        on_record=on_record,
+        on_idle=on_idle,
+        on_stop=on_stop,
+        speak=speak,
+    )
+
+
+def hear_at_home(environment: Any, conductor: Conductor, statement: Statement) -> None:
+    """The single process: shard and master are one."""
+    for lease in conductor.hear(statement):
+        if rig.session is not None:
+            rig.session.sender.lease(lease)
+    if conductor.out_of_budget:
+        stop_run(environment, conductor, conductor.budget_sentence)
+
+
+def stop_run(environment: Any, conductor: Conductor, reason: str) -> None:
+    """The money has come to its end: drain, keep all data, exit 6. Once."""
+    if conductor.stop_for_money(reason):
+        gevent.spawn(end_test, environment)
 
 
 class Reporter:
@@ -70,6 +108,7 @@ class Reporter:
             "users": self._environment.runner.user_count,
             "cpu_ratio": used,
             "loop_stalls_s": self._session.stalls.take(),
+            **self._session.sender.take(),
         }
         if isinstance(self._environment.runner, WorkerRunner):
             self._environment.runner.send_message("servebench_live", report)
@@ -85,6 +124,7 @@ def on_plan(environment: Any, msg: Any, **_: Any) -> None:
         rig.own_run_dir = own_run_dir(settings.run_id)
         settings = settings.model_copy(update={"run_dir": str(rig.own_run_dir)})
     rig.session = build_session(environment, settings, shard=msg.data["shard"], shards=msg.data["shards"])
+    rig.session.warm()
     ready = {"shard": msg.data["shard"], "clock_id": host_clock_id(), "host": platform.node()}
     environment.runner.send_message("servebench_ready", ready)
 
@@ -97,8 +137,15 @@ def on_ping(environment: Any, msg: Any, **_: Any) -> None:
 @guarded
 def on_go(environment: Any, msg: Any, **_: Any) -> None:
     assert rig.session is not None
+    if msg.data.get("lease") is not None:
+        rig.session.sender.lease(Lease(**msg.data["lease"]))
     rig.session.start(msg.data["t0_realtime_ns"])
     gevent.spawn(Reporter(environment, rig.session).loop)
+
+
+def on_lease(environment: Any, msg: Any, **_: Any) -> None:
+    if rig.session is not None:
+        rig.session.sender.lease(Lease(**msg.data))
 
 
 @guarded
@@ -125,5 +172,6 @@ WORKER_MESSAGES = {
     "servebench_plan": (on_plan, True),
     "servebench_ping": (on_ping, False),
     "servebench_go": (on_go, False),
+    "servebench_lease": (on_lease, False),
     "servebench_drain": (on_drain, True),
 }

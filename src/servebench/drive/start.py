@@ -2,12 +2,18 @@
 
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from servebench.catalog.load import load_catalog
+from servebench.catalog.prices import PriceSheet
+from servebench.catalog.sheet_json import sheet_to_json
 from servebench.drive import launch, targets
-from servebench.drive.options import build_plan, check_window, free_run_dir, price_date
+from servebench.drive.confirm import check_budget, confirm, is_paid
+from servebench.drive.options import build_plan, check_window, free_run_dir
+from servebench.drive.pricing import listed_sheet, price_note, price_sheet
+from servebench.drive.retries import On429
 from servebench.drive.settings import RunSettings
 from servebench.errors import UsageError
 from servebench.results.redaction import redact_command
@@ -64,6 +70,16 @@ class RunRequest:
     metrics_port: int = 0
     print_json: bool = False
     quiet: bool = False
+    api: Literal["chat", "responses"] = "chat"
+    max_cost_usd: Decimal | None = None
+    max_reasoning_tokens: int | None = None
+    price_sheet: str | None = None
+    refresh_prices: bool = False
+    retries: int = 0
+    on_429: On429 = "respect"
+    warm_connections: int = 0
+    ca_file: str | None = None
+    yes: bool = False
 
 
 def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
@@ -74,31 +90,14 @@ def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
     """
     plan, model = checked_plan(request)
     run_dir = _run_dir(request, plan)
-    mock = _mock(request, model, wait=spawn) if request.target == "mock" else None
+    mock = _mock(request, model, wait=spawn or request.refresh_prices) if request.target == "mock" else None
     try:
-        url, kind = _target(request, mock)
         begun = mock is not None and not mock.listens
-        if not begun:
-            targets.check_target(url, model)
-        settings = RunSettings(
-            plan=plan,
-            target_url=url,
-            target_kind=kind,
-            price_date=price_date(model),
-            run_dir=str(run_dir),
-            run_id=run_dir.name,
-            slo=request.slo,
-            goodput=request.goodput,
-            command=tuple(redact_command(sys.argv)),
-            junit=request.junit,
-            markdown=request.markdown,
-            print_json=request.print_json,
-            quiet=request.quiet,
-            metrics_port=request.metrics_port,
-            cooldown_s=request.cooldown_s,
-            max_in_flight=request.max_in_flight,
-            grace_s=request.grace_s,
-        )
+        settings = _settings(request, plan, run_dir, mock)
+        if request.max_cost_usd is not None or is_paid(settings):
+            workload = plan.build()
+            check_budget(settings, workload)
+            confirm(settings, workload, yes=request.yes)
         web_port = _WEB_PORT if request.web else None
         mock_fds = launch.hand_over(mock) if mock is not None and begun else ""
         command = launch.locust_command(
@@ -110,6 +109,62 @@ def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
     finally:
         if mock is not None:
             mock.stop()
+
+
+def _settings(
+    request: RunRequest, plan: WorkloadPlan, run_dir: Path, mock: launch.MockProcess | None
+) -> RunSettings:
+    """Asks the target for its list of models, which costs nothing. Raises UsageError or OperationError."""
+    url, kind = _target(request, mock)
+    model = plan.model or plan.scenario.model
+    listens = mock is None or mock.listens  # a mock of ours that is still starting needs no question
+    entry = targets.check_target(url, model, ca_file=request.ca_file) if listens else None
+    if targets.is_xai(url) or request.refresh_prices:
+        targets.check_key(url, ca_file=request.ca_file)
+    sheet, notes = _prices(request, url, model, entry)
+    return RunSettings(
+        plan=plan,
+        target_url=url,
+        target_kind=kind,
+        price_date=None if sheet is None else sheet.as_of,
+        run_dir=str(run_dir),
+        run_id=run_dir.name,
+        slo=request.slo,
+        goodput=request.goodput,
+        command=tuple(redact_command(sys.argv)),
+        junit=request.junit,
+        markdown=request.markdown,
+        print_json=request.print_json,
+        quiet=request.quiet,
+        metrics_port=request.metrics_port,
+        cooldown_s=request.cooldown_s,
+        max_in_flight=request.max_in_flight,
+        grace_s=request.grace_s,
+        max_cost_usd=None if request.max_cost_usd is None else format(request.max_cost_usd, "f"),
+        max_reasoning_tokens=request.max_reasoning_tokens,
+        price_sheet=None if sheet is None else sheet_to_json(sheet),
+        retries=request.retries,
+        on_429=request.on_429,
+        warm_connections=request.warm_connections,
+        ca_file=request.ca_file,
+        notes=notes,
+    )
+
+
+def _prices(
+    request: RunRequest, url: str, model: str, entry: dict[str, Any] | None
+) -> tuple[PriceSheet | None, tuple[str, ...]]:
+    """The sheet that bills the run, and what is to be said of it."""
+    known = price_sheet(model, url, spec=request.price_sheet)
+    if not request.refresh_prices:
+        return known, ()
+    fresh = None if entry is None else listed_sheet(entry, known, url=url)
+    if fresh is None:
+        raise UsageError(f"--refresh-prices: target {url} lists no price of {model!r}; leave the flag out")
+    note = price_note(fresh, known)
+    if not request.quiet:
+        sys.stderr.write(f"servebench: {note}\n")
+    return fresh, (note,)
 
 
 def tier_ids(text: str) -> tuple[str, ...]:
@@ -150,6 +205,7 @@ def checked_plan(request: RunRequest) -> tuple[WorkloadPlan, str]:
         task_grace_s=request.task_grace_s,
         trace=_trace(request),
         prompts=request.prompts,
+        api=request.api,
         tokenizer=request.tokenizer,
     )
     check_window(plan, request.cooldown_s)

@@ -5,15 +5,20 @@ that a real key never reaches a mock, a proxy or a typing error.
 """
 
 import http.client
+import json
 import os
 import socket
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 from servebench.errors import OperationError, UsageError
+from servebench.meter.call import Target
+from servebench.meter.tls import client_context
 
 XAI_URL = "https://api.x.ai"
 DUMMY_KEY = "servebench"
+_KEY_FLAGS = ("api_key_blocked", "api_key_disabled", "team_blocked")
 
 
 def normalise_url(url: str) -> str:
@@ -43,6 +48,11 @@ def is_xai(url: str) -> bool:
     return parts.scheme == "https" and (host == "x.ai" or host.endswith(".x.ai"))
 
 
+def key_name(url: str) -> str:
+    """The environment variable that the target's key comes from."""
+    return "XAI_API_KEY" if is_xai(url) else "SERVEBENCH_API_KEY"
+
+
 def api_key(url: str) -> str:
     """The key for this target, from the environment. Raises UsageError for xAI without XAI_API_KEY."""
     if is_xai(url):
@@ -58,23 +68,55 @@ def api_key(url: str) -> str:
     return key
 
 
-def check_target(url: str, model: str, *, timeout_s: float = 5.0) -> None:
+def check_target(
+    url: str, model: str, *, ca_file: str | None = None, timeout_s: float = 5.0
+) -> dict[str, Any] | None:
     """Ask GET /v1/models, which costs nothing: is the target up, does it take the key, has it the model?
 
-    Raises OperationError (down) or UsageError (key refused, model not listed); no list: it passes.
+    Gives the model's entry; None where there is no list. Raises OperationError (down) or UsageError (key
+    refused, model not listed, CA file unreadable).
     """
+    status, body = _get(url, "/v1/models", ca_file=ca_file, timeout_s=timeout_s)
+    if status in (401, 403) or (status == 400 and b"API key" in body):  # xAI: a bad key is a 400
+        raise UsageError(
+            f"target {url} refused the key (status {status}): check the environment variable {key_name(url)}"
+        )
+    return _entry(url, model, body) if status == 200 else None
+
+
+def check_key(url: str, *, ca_file: str | None = None, timeout_s: float = 5.0) -> None:
+    """Ask GET /v1/api-key, where there is one. Raises UsageError for a key that is blocked or disabled."""
+    status, body = _get(url, "/v1/api-key", ca_file=ca_file, timeout_s=timeout_s)
+    if status != 200:
+        return
+    try:
+        state = json.loads(body)
+    except ValueError:
+        return
+    wrong = [name for name in _KEY_FLAGS if isinstance(state, dict) and state.get(name) is True]
+    if wrong:
+        said = " and ".join(name.replace("_", " ") for name in wrong)
+        raise UsageError(f"target {url}: the key of {key_name(url)} can't be used: {said}")
+
+
+def _get(url: str, path: str, *, ca_file: str | None, timeout_s: float) -> tuple[int, bytes]:
     parts = urlsplit(url)
     assert parts.hostname is not None
-    factory = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = factory(parts.hostname, parts.port, timeout=timeout_s)
-    try:
-        connection.request(
-            "GET", f"{parts.path}/v1/models", headers={"Authorization": f"Bearer {api_key(url)}"}
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = client_context(Target.parse(url, ca_file=ca_file))
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=timeout_s, context=context
         )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", f"{parts.path}{path}", headers={"Authorization": f"Bearer {api_key(url)}"})
         response = connection.getresponse()
-        body = response.read(1_000_000)
+        return response.status, response.read(4_000_000)
     except ssl.SSLError as error:
-        raise OperationError(f"target {url}: TLS failed: {error.reason or error}") from None
+        hint = "" if ca_file else "; --ca-file names the authority of a server of your own"
+        raise OperationError(f"target {url}: TLS failed: {error.reason or error}{hint}") from None
     except socket.gaierror:
         raise OperationError(f"target {url}: no such host {parts.hostname!r}") from None
     except (OSError, http.client.HTTPException) as error:
@@ -86,21 +128,19 @@ def check_target(url: str, model: str, *, timeout_s: float = 5.0) -> None:
         raise OperationError(f"target {url} does not answer ({reason}): is it running?") from None
     finally:
         connection.close()
-    if response.status in (401, 403):
-        raise UsageError(
-            f"target {url} refused the key (status {response.status}): check the environment variable"
-        )
-    if response.status == 200:
-        _check_model(url, model, body)
 
 
-def _check_model(url: str, model: str, body: bytes) -> None:
-    import json
-
+def _entry(url: str, model: str, body: bytes) -> dict[str, Any] | None:
     try:
         rows = json.loads(body)["data"]
-        known = {row["id"] for row in rows} | {alias for row in rows for alias in row.get("aliases", ())}
+        names = [(row, {row["id"], *row.get("aliases", ())}) for row in rows]
     except (ValueError, KeyError, TypeError):
-        return  # not the OpenAI list: the first request will tell
-    if known and model not in known:
-        raise UsageError(f"target {url} does not serve model {model!r}: it lists {', '.join(sorted(known))}")
+        return None  # not the OpenAI list: the first request will tell
+    for row, known in names:
+        if model in known:
+            found: dict[str, Any] = row
+            return found
+    if names:
+        listed = sorted(name for _, known in names for name in known)
+        raise UsageError(f"target {url} does not serve model {model!r}: it lists {', '.join(listed)}")
+    return None

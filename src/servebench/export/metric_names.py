@@ -16,7 +16,7 @@ MAX_HISTOGRAM_CHILDREN = 40
 
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning")
 TOKEN_SOURCES = ("usage", "counted")
-COST_COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool")
+COST_COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool", "retry")
 PHASES = ("starting", "warmup", "steady", "cooldown", "drain", "finished")
 
 
@@ -78,6 +78,14 @@ GAUGES = {
         "servebench_achieved_rate_rps", "gauge", "Requests ended a second, as measured."
     ),
     "budget_usd": Metric("servebench_budget_usd", "gauge", "The run's budget; 0 = none set."),
+    "budget_spent_usd": Metric(
+        "servebench_budget_spent_usd", "gauge", "Settled bills, as the workers last said; 0 without a budget."
+    ),
+    "budget_reserved_usd": Metric(
+        "servebench_budget_reserved_usd",
+        "gauge",
+        "Bounds of what is in flight, and of bills that never came; 0 without a budget.",
+    ),
     "client_cpu_ratio": Metric(
         "servebench_client_cpu_ratio", "gauge", "CPU of the busiest load-generating process, in cores."
     ),

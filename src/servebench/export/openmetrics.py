@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from servebench.export.collector_state import CollectorState
-from servebench.results.cost_split import COMPONENTS, UNEXPLAINED, PriceOf, catalog_price, component_rows
+from servebench.results.cost_split import COMPONENTS, UNEXPLAINED, PriceOf, component_rows, manifest_price
 from servebench.results.facts import Objectives, RunFacts
 from servebench.results.live import LiveStats
 from servebench.results.run_directory import Run, read_run, write_bytes
@@ -37,8 +37,8 @@ def write_openmetrics(run_dir: Path, path: Path | None = None) -> Path:
     return target
 
 
-def openmetrics(run: Run, price_of: PriceOf | None = catalog_price) -> str:
-    """The text, ending in `# EOF`."""
+def openmetrics(run: Run, price_of: PriceOf | None = None) -> str:
+    """The text, ending in `# EOF`. price_of None: the run's own prices."""
     registry = CollectorRegistry()
     registry.register(_Replayed(list(_replay(run, price_of))))
     text: str = generate_latest(registry).decode()  # type: ignore[no-untyped-call] # the package has none here
@@ -80,7 +80,7 @@ def _replay(run: Run, price_of: PriceOf | None) -> Iterator[tuple[float | None, 
     order = np.argsort(run.columns.numbers["end_ns"], kind="stable")
     columns = run.columns.take(order)
     ended_s, sent_s = columns.numbers["end_ns"] / 1e9, columns.numbers["sent_ns"] / 1e9
-    bills = component_rows(run.records, price_of or (lambda _: None))[order]
+    bills = component_rows(run.records, price_of or manifest_price(run.manifest))[order]
     done = 0
     for now_s in instants_s if t0_s is not None else instants_s[-1:]:
         until = int(np.searchsorted(ended_s, now_s, side="right"))
@@ -91,9 +91,21 @@ def _replay(run: Run, price_of: PriceOf | None) -> Iterator[tuple[float | None, 
         gauges = {
             "in_flight": in_flight,
             "offered_rate_rps": 0.0 if last else _offered_rps(run.manifest, now_s),
+            **_budget(run.manifest, last=last),
         }
         state.apply({"delta": delta, "gauges": gauges, "phase": _phase(facts, now_s, last=last)})
         yield (None if t0_s is None else t0_s + now_s), list(state.collect())
+
+
+def _budget(manifest: dict[str, Any], *, last: bool) -> dict[str, float]:
+    """The budget at every instant; what became of it is known of the end only."""
+    budget = manifest.get("budget")
+    if not isinstance(budget, dict):
+        return {}
+    known = {"budget_usd": "max_cost_usd"}
+    if last:
+        known |= {"budget_spent_usd": "spent_usd", "budget_reserved_usd": "reserved_usd"}
+    return {gauge: float(budget.get(name) or 0) for gauge, name in known.items()}
 
 
 def _ticks(bills: "np.ndarray[Any, np.dtype[np.int64]]") -> dict[str, int]:

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from servebench.export import figures
+from servebench.export.money_lines import money_lines
 from servebench.results.class_summary import ClassSummary
 from servebench.results.cost_split import plain
 from servebench.results.facts import RunFacts
@@ -165,15 +166,15 @@ def costs(summary: Summary) -> str:
         )
         for name, one in summary.classes.items()
     ]
-    sources = summary.classes[ALL].cost.sources
-    said = ", ".join(f"{count} {source}" for source, count in sources.items()) or "none"
     caption = (
-        f"Disjoint token kinds of the whole run. Bills by source: {said}. Exact total: "
-        f"{_exact(summary.classes[ALL])}. Wasted: of requests that failed."
+        f"Disjoint token kinds of the whole run. Exact total: {_exact(summary.classes[ALL])}. "
+        "Wasted: of requests that failed or were cut off, and of attempts before the last."
     )
     truth = [] if summary.prompt_tokens is None else summary.prompt_tokens.texts()
     told = "".join(f'<p class="soft">{escape(line)}.</p>' for line in truth)
-    return table("Tokens and dollars", headings, rows, caption=escape(caption)) + told
+    said = "".join(f"<li>{escape(line)}</li>" for line in money_lines(summary))
+    made = table("Tokens and dollars", headings, rows, caption=escape(caption))
+    return f'{made}{told}<ul class="soft">{said}</ul>'
 
 
 def health(run: Run, summary: Summary) -> str:

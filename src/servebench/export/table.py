@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from servebench.export import figures
+from servebench.export.money_lines import money_lines
 from servebench.results.class_summary import ClassSummary
 from servebench.results.gate import Verdict
 from servebench.results.summary import ALL, Summary
@@ -141,6 +142,7 @@ def _endings(summary: Summary) -> list[Text]:
         lines.append(Text(f"failures: {', '.join(failures)}; a percentile that they reach is +Inf"))
     if (truth := summary.prompt_tokens) is not None:
         lines += map(Text, truth.texts())
+    lines += [Text(line) for line in money_lines(summary)]
     if _any_too_small(summary):
         lines.append(Text("n<72, n<368: fewer samples than that percentile needs"))
     lines += [Text(f"note: {warning}") for warning in summary.warnings]

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from servebench.meter.call import Call
 from servebench.meter.exchange import Exchange, OnDone
+from servebench.meter.head import rate_limits
 from servebench.meter.http1 import ResponseParser
 from servebench.meter.owner import Owner
 from servebench.meter.stream import AnswerReader, Ending
@@ -330,6 +331,8 @@ class Connection:
             self._engine.hub.loop.run_callback(self._end_later, exchange, ending, reason)
             return
         self._exchange = None
+        if self._engine.rate_limits is None and self._parser.status:
+            self._engine.rate_limits = rate_limits(self._parser.headers)
         self.usable = ending is Ending.COMPLETE and self._parser.keep_alive and not self._out
         record, chunk_us = exchange.record(
             ending,

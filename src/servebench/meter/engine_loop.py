@@ -21,7 +21,7 @@ from servebench.errors import OperationError, UsageError
 from servebench.meter.call import Call, Target, Timeouts
 from servebench.meter.connection import Connection
 from servebench.meter.deadlines import Wheel
-from servebench.meter.exchange import OnDone
+from servebench.meter.exchange import OnDone, not_sent
 from servebench.meter.health import Health, LagHistogram
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.meter.stream import Ending
@@ -68,12 +68,16 @@ class EngineLoop:
         self._tls = client_context(target) if target.tls else None
         self.hub = gevent.get_hub()
         self.socket_class: Any = get_original("socket", "socket")
+        begun_ns = time.monotonic_ns()
         self.addresses = self._resolve()
+        self.dns_ns = time.monotonic_ns() - begun_ns
+        self.rate_limits: dict[str, int] | None = None  # as the first answer stated them
         self.good_address = 0
         self._keeper = Keeper(self.socket_class)
         self.stamps = StampClock(kernel=self._keeper.works)
         self.lag = LagHistogram()
         self._idle: list[Connection] = []
+        self._aside: list[Connection] = []
         self._busy: set[Connection] = set()
         self._waiting: deque[tuple[Call, OnDone]] = deque()
         self._closed = False
@@ -109,6 +113,16 @@ class EngineLoop:
         else:
             self._start(call, on_done)
 
+    def set_aside(self) -> None:
+        """Keep the idle connections out of the pool, so that further calls open their own."""
+        self._aside += self._idle
+        self._idle = []
+
+    def take_back(self) -> None:
+        """Those set aside are in the pool again, but for what the server has closed meanwhile."""
+        aside, self._aside = self._aside, []
+        self._idle += [connection for connection in aside if connection.usable]
+
     def abort_all(self) -> None:
         """End it here: what is in flight is recorded as ABORTED with what has come, what waits as UNSENT."""
         waiting, self._waiting = self._waiting, deque()
@@ -125,6 +139,7 @@ class EngineLoop:
             return
         self._closed = True
         self.abort_all()
+        self.take_back()
         for connection in list(self._idle):
             connection.close()
         self._idle.clear()
@@ -151,6 +166,8 @@ class EngineLoop:
             connections_reused=self.reused,
             stale_retries=self.stale_retries,
             clock_steps=self.stamps.clock_steps,
+            dns_us=self.dns_ns / 1e3,
+            rate_limits=self.rate_limits or {},
         )
 
     # what connections call
@@ -199,22 +216,8 @@ class EngineLoop:
         return Connection(self) if self._tls is None else TlsConnection(self, self._tls)
 
     def _unsent(self, call: Call) -> RequestRecord:
-        return RequestRecord(
-            id=call.id,
-            class_name=call.class_name,
-            session=call.session,
-            turn=call.turn,
-            model=call.model,
-            intended_ns=call.intended_ns,
-            sent_ns=None,
-            first_token_ns=None,
-            first_visible_ns=None,
-            last_token_ns=None,
-            end_ns=time.monotonic_ns() - self.t0_ns,
-            outcome=Outcome.UNSENT,
-            error="the run ended before it could be sent",
-            asked_output_tokens=call.asked_output_tokens,
-        )
+        end_ns = time.monotonic_ns() - self.t0_ns
+        return not_sent(call, Outcome.UNSENT, "the run ended before it could be sent", end_ns=end_ns)
 
     def _every(self, seconds: float, action: Callable[[], None]) -> Any:
         timer = self.hub.loop.timer(seconds, seconds, ref=False)

@@ -10,13 +10,33 @@ from dataclasses import replace
 from servebench.meter.call import RESPONSES_PATH, Call, Timeouts
 from servebench.meter.head import head_facts
 from servebench.meter.http1 import ResponseParser
-from servebench.meter.record import RequestRecord
+from servebench.meter.record import Outcome, RequestRecord
 from servebench.meter.responses import ResponsesReader
 from servebench.meter.stream import AnswerReader, Ending
 
 OnDone = Callable[[RequestRecord, "array[int]"], None]
 
 _LARGE_BODY = 16384
+
+
+def not_sent(call: Call, outcome: Outcome, error: str, *, end_ns: int) -> RequestRecord:
+    """The record of a call that never went out. end_ns: since T0."""
+    return RequestRecord(
+        id=call.id,
+        class_name=call.class_name,
+        session=call.session,
+        turn=call.turn,
+        model=call.model,
+        intended_ns=call.intended_ns,
+        sent_ns=None,
+        first_token_ns=None,
+        first_visible_ns=None,
+        last_token_ns=None,
+        end_ns=end_ns,
+        outcome=outcome,
+        error=error,
+        asked_output_tokens=call.asked_output_tokens,
+    )
 
 
 class Exchange:

@@ -5,7 +5,7 @@ octave, so a quantile is at most 9 % too high) a few times a second, which costs
 """
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -54,7 +54,7 @@ class LagHistogram:
 class Health:
     """A snapshot. reads: reads that brought bytes; missing_stamps: those without the kernel's stamp; chunks
     and coalesced (chunks with the stamp of the one before): over finished requests; lag: read - kernel
-    stamp."""
+    stamp. dns_us: what looking up the target's name took, once; rate_limits: as the target stated them."""
 
     kernel_stamps: bool
     in_flight: int
@@ -70,3 +70,5 @@ class Health:
     connections_reused: int
     stale_retries: int
     clock_steps: int
+    dns_us: float = 0.0
+    rate_limits: dict[str, int] = field(default_factory=dict)

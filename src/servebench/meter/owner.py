@@ -30,6 +30,7 @@ class Owner(Protocol):
     reused: int
     missing_stamps: int
     stale_retries: int
+    rate_limits: dict[str, int] | None
 
     def request_bytes(self, call: Call) -> bytes: ...
 

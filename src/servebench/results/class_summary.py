@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servebench.results.columns import OUTCOMES, Columns
-from servebench.results.cost_split import Cost, per_million, plain
+from servebench.results.cost_split import Cost, per_million
 from servebench.results.facts import Objectives
 from servebench.results.percentiles import Distribution, distribution, of_sorted
 from servebench.results.steady_state import Window
@@ -57,7 +57,6 @@ class ClassSummary:
 
     def to_json(self) -> dict[str, Any]:
         """One value of "classes" in summary.json."""
-        cost = self.cost
         return {
             "offered": self.offered,
             "completed": self.completed,
@@ -72,11 +71,8 @@ class ClassSummary:
             "output_tokens_per_s": self.output_tokens_per_s,
             "mean_in_flight": self.mean_in_flight,
             "tokens": self.tokens,
-            "cost_usd": None if cost.usd is None else plain(cost.usd),
             "usd_per_million_tokens": self.usd_per_million_tokens,
-            "wasted_usd": plain(cost.wasted_usd),
-            "cost_components_usd": cost.component_usd,
-            "cost_sources": cost.sources,
+            **self.cost.to_json(self.tokens),
         }
 
 
@@ -96,7 +92,7 @@ def summarise_class(
     done_inside = columns.ok & window.contains(columns.numbers["last_token_ns"])
     good = inside.good(objectives.slos, objectives.goodput)
     codes = np.bincount(columns.outcome, minlength=len(OUTCOMES)).tolist()
-    residence_s = window.overlap_s(columns.numbers["sent_ns"], columns.numbers["end_ns"])
+    residence_s = window.overlap_s(columns.numbers["sent_ns"] - columns.opening_ns, columns.numbers["end_ns"])
     completed = int(columns.ok.sum())
 
     def rate(count: float) -> float | None:

@@ -130,6 +130,12 @@ class Columns:
         result: Bools = self.outcome == _OUTCOME_CODE[Outcome.SUCCESS]
         return result
 
+    @property
+    def opening_ns(self) -> Floats:
+        """What each request spent on opening its connection, before its send; 0 on a kept one."""
+        opening = np.nan_to_num(self.numbers["connect_ns"]) + np.nan_to_num(self.numbers["tls_ns"])
+        return np.asarray(opening, dtype=np.float64)
+
     def latency_s(self, metric: str) -> Floats:
         """Values in seconds, one a request ("itl": one a gap), by the rules above."""
         at = self.numbers
@@ -220,8 +226,7 @@ class Columns:
     def _others_ns(self) -> Floats:
         """Between the intended start and the send, what was not the load generator's own delay."""
         at = self.numbers
-        opening = np.nan_to_num(at["connect_ns"]) + np.nan_to_num(at["tls_ns"])
-        return np.asarray(opening + at["throttled_ns"] + at["retried_ns"], dtype=np.float64)
+        return np.asarray(self.opening_ns + at["throttled_ns"] + at["retried_ns"], dtype=np.float64)
 
     def _tpot_s(self) -> Floats:
         """RequestRecord.tpot_s, over all rows."""

@@ -1,21 +1,27 @@
-"""The dollars of a run: exact sums of what its records carry, and their split into the parts of the bill."""
+"""The dollars of a run: exact sums of what its records carry, and their split into the parts of the bill, by
+whose word they are, and by what they were good for.
+"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servebench.catalog.load import load_catalog
 from servebench.catalog.prices import TICKS_PER_USD, PriceSheet
+from servebench.catalog.sheet_json import sheet_from_json
 from servebench.cost.bill import BillError, token_charges, usd_text
+from servebench.cost.usage import tool_calls
 from servebench.errors import UsageError
-from servebench.meter.record import RequestRecord
-from servebench.results.columns import Columns
+from servebench.meter.record import Outcome, RequestRecord
+from servebench.results.columns import OUTCOMES, Columns
 
-COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool")
+COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool", "retry")
 UNEXPLAINED = "unexplained"
+_TOOL, _RETRY = COMPONENTS.index("tool"), COMPONENTS.index("retry")
 _TICK_DIGITS = 10
 _POWERS = tuple(10**n for n in range(_TICK_DIGITS + 1))
 _USAGE = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
@@ -26,16 +32,70 @@ PriceOf = Callable[[str], PriceSheet | None]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """usd None: no known cost at all. wasted_usd: of requests that failed. sources: requests by cost_source.
+    """Of some requests. usd None: no known cost at all. sources: requests by cost_source, and by_source_usd
+    their dollars. component_usd is exact text by component; what the server billed beyond the price sheet is
+    "unexplained".
 
-    component_usd is exact text by component; what the server billed beyond the price sheet is "unexplained".
+    wasted: paid for nothing, by failed, censored (cut off by the run's end) and retries (attempts before the
+    last), and for answers that came too late: slo_miss. checked requests have the server's bill and ours;
+    differing of them disagree, by difference_usd in all (the server's less ours).
     """
 
     usd: Decimal | None
-    wasted_usd: Decimal
+    wasted: Mapping[str, Decimal]
     component_usd: dict[str, str]
     sources: dict[str, int]
+    by_source_usd: dict[str, str]
     unknown: int
+    requests: int
+    good: int
+    checked: int
+    differing: int
+    difference_usd: Decimal
+
+    @property
+    def wasted_usd(self) -> Decimal:
+        """Of requests that failed or were cut off, and of attempts that another followed."""
+        return self.wasted["failed"] + self.wasted["censored"] + self.wasted["retries"]
+
+    @property
+    def per_request_usd(self) -> str | None:
+        return per(self.usd, self.requests)
+
+    @property
+    def per_good_request_usd(self) -> str | None:
+        return per(self.usd, self.good)
+
+    def per_mtok_usd(self, tokens: Mapping[str, int]) -> dict[str, str | None]:
+        """Dollars per million tokens of each kind, as paid, and of all; reasoning counts as output."""
+        parts = {name: Decimal(text) for name, text in self.component_usd.items()}
+        output = parts.get("output", Decimal(0)) + parts.get("reasoning", Decimal(0))
+        kinds = {
+            "input": (parts.get("input"), tokens["input"]),
+            "cached_input": (parts.get("cached_input"), tokens["cached_input"]),
+            "output": (output if parts else None, tokens["output"] + tokens["reasoning"]),
+            "blended": (self.usd, sum(tokens.values())),
+        }
+        return {name: per_million(amount, count) for name, (amount, count) in kinds.items()}
+
+    def to_json(self, tokens: Mapping[str, int]) -> dict[str, Any]:
+        """The money of one class in summary.json."""
+        return {
+            "cost_usd": None if self.usd is None else plain(self.usd),
+            "wasted_usd": plain(self.wasted_usd),
+            "wasted_by_usd": {name: plain(amount) for name, amount in self.wasted.items()},
+            "cost_components_usd": self.component_usd,
+            "cost_sources": self.sources,
+            "cost_by_source_usd": self.by_source_usd,
+            "usd_per_mtok": self.per_mtok_usd(tokens),
+            "usd_per_request": self.per_request_usd,
+            "usd_per_good_request": self.per_good_request_usd,
+            "bill_check": {
+                "checked": self.checked,
+                "differing": self.differing,
+                "difference_usd": plain(self.difference_usd),
+            },
+        }
 
 
 def catalog_price(model: str) -> PriceSheet | None:
@@ -46,10 +106,21 @@ def catalog_price(model: str) -> PriceSheet | None:
         return None
 
 
+def manifest_price(manifest: Mapping[str, Any]) -> PriceOf:
+    """The sheet that billed the run, for its model; the catalog's for any other, and for older runs."""
+    row, model = manifest.get("price_sheet"), manifest.get("model")
+    try:
+        sheet = sheet_from_json(row) if isinstance(row, Mapping) else None
+    except (KeyError, ValueError, TypeError):
+        sheet = None
+    return lambda name: sheet if sheet is not None and name == model else catalog_price(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What each record says it cost. ticks: whole ones (0 where unknown); below: what is less than one, by
-    row; source: index into sources, of those whose cost is known.
+    row; source: index into sources, of those whose cost is known; retry: of attempts before the last, which
+    ticks is of.
     """
 
     ticks: NDArray[np.int64]
@@ -57,6 +128,7 @@ class Costs:
     known: NDArray[np.bool_]
     source: NDArray[np.int64]
     sources: tuple[str, ...]
+    retry: NDArray[np.int64]
 
     @classmethod
     def of(cls, records: Sequence[RequestRecord]) -> "Costs":
@@ -64,6 +136,7 @@ class Costs:
         below: dict[int, Decimal] = {}
         known = np.zeros(len(records), dtype=bool)
         source = np.zeros(len(records), dtype=np.int64)
+        retry = np.zeros(len(records), dtype=np.int64)
         codes: dict[str, int] = {}
         for row, record in enumerate(records):
             text = record.cost_usd
@@ -74,11 +147,13 @@ class Costs:
             if rest:
                 below[row] = rest
             source[row] = codes.setdefault(record.cost_source or "unknown", len(codes))
-        return cls(ticks, below, known, source, tuple(codes))
+            if record.retry_cost_usd is not None:
+                retry[row] = _ticks(record.retry_cost_usd)[0]
+        return cls(ticks, below, known, source, tuple(codes), retry)
 
     def total_ticks(self, rows: NDArray[np.bool_]) -> Decimal:
-        """The exact sum over the rows."""
-        whole = Decimal(sum(self.ticks[rows].tolist()))
+        """The exact sum over the rows, of their last attempts."""
+        whole = Decimal(_sum(self.ticks[rows]))
         return sum((part for row, part in self.below.items() if rows[row]), whole)
 
 
@@ -94,7 +169,8 @@ def component_rows(
     are made already.
     """
     rows = np.zeros((len(records), len(COMPONENTS) + 1), dtype=np.int64)
-    rows[:, -1] = (Costs.of(records) if costs is None else costs).ticks
+    costs = Costs.of(records) if costs is None else costs
+    rows[:, -1], rows[:, _RETRY] = costs.ticks, costs.retry
     alike: dict[tuple[str, str | None], list[int]] = {}
     for position, (record, total) in enumerate(zip(records, rows[:, -1].tolist(), strict=True)):
         if total and record.usage_source == "usage" and record.prompt_tokens is not None:
@@ -103,7 +179,20 @@ def component_rows(
         sheet = price_of(model)
         if sheet is not None:
             _split(rows, _usage(records, np.array(positions), columns), np.array(positions), sheet, tier)
+            _charge_tools(rows, records, positions, sheet)
     return rows
+
+
+def _charge_tools(
+    rows: NDArray[np.int64], records: Sequence[RequestRecord], positions: Sequence[int], sheet: PriceSheet
+) -> None:
+    """Move the fees of tools that the server used, where the sheet has them, from the unexplained."""
+    for row in positions:
+        made = records[row].server_tools
+        if made:
+            fee = sum(sheet.tool_ticks.get(tool, 0) * calls for tool, calls in tool_calls(made).items())
+            rows[row, _TOOL] = fee
+            rows[row, -1] -= fee
 
 
 def _split(
@@ -152,20 +241,58 @@ def cost_of(
     rows: NDArray[np.bool_],
     columns: Columns,
     components: NDArray[np.int64] | None = None,
+    *,
+    good: NDArray[np.bool_],
 ) -> Cost:
-    """Sum and split of these rows. components: of component_rows; None: no split."""
+    """Sum and split of these rows. components: of component_rows; None: no split. good: of all rows, whether
+    they met every limit.
+    """
     known = costs.known & rows
-    unknown = int(np.count_nonzero(rows & ~costs.known & ~np.isnan(columns.numbers["sent_ns"])))
+    sent = ~np.isnan(columns.numbers["sent_ns"])
+    unknown = int(np.count_nonzero(rows & ~costs.known & sent))
     counts = np.bincount(costs.source[known], minlength=len(costs.sources)).tolist()
     sources = {name: count for name, count in zip(costs.sources, counts, strict=True) if count}
+    aborted = columns.outcome == OUTCOMES.index(Outcome.ABORTED)
+    retries = Decimal(_sum(costs.retry[known]))
+    checked = differing = np.zeros(len(rows), dtype=bool)
+    if components is not None and "billed" in costs.sources:
+        billed = known & (costs.source == costs.sources.index("billed"))
+        checked = billed & components[:, :_RETRY].any(axis=1)
+        differing = checked & (components[:, -1] != 0)
     with localcontext(prec=60):
+
+        def usd(mask: NDArray[np.bool_]) -> Decimal:
+            return costs.total_ticks(mask) / TICKS_PER_USD
+
         return Cost(
-            costs.total_ticks(known) / TICKS_PER_USD if sources or not unknown else None,
-            costs.total_ticks(known & ~columns.ok) / TICKS_PER_USD,
-            {} if components is None else _named(components[rows].sum(axis=0).tolist()),
-            dict(sorted(sources.items())),
-            unknown,
+            usd=usd(known) + retries / TICKS_PER_USD if sources or not unknown else None,
+            wasted={
+                "failed": usd(known & ~columns.ok & ~aborted),
+                "censored": usd(known & aborted),
+                "retries": retries / TICKS_PER_USD,
+                "slo_miss": usd(known & columns.ok & ~good),
+            },
+            component_usd={} if components is None else _named(components[rows].sum(axis=0).tolist()),
+            sources=dict(sorted(sources.items())),
+            by_source_usd={
+                name: plain(usd(known & (costs.source == costs.sources.index(name))))
+                for name in sorted(sources)
+            },
+            unknown=unknown,
+            requests=int(np.count_nonzero(known & sent)),
+            good=int(np.count_nonzero(rows & good)),
+            checked=int(np.count_nonzero(checked)),
+            differing=int(np.count_nonzero(differing)),
+            difference_usd=Decimal(0)
+            if components is None
+            else Decimal(_sum(components[differing, -1])) / TICKS_PER_USD,
         )
+
+
+def _sum(ticks: NDArray[np.int64]) -> int:
+    """Exact, also where 63 bits would not hold it."""
+    small = not len(ticks) or int(np.abs(ticks).max()) < 2**62 // len(ticks)
+    return int(ticks.sum()) if small else sum(ticks.tolist())
 
 
 def _named(ticks: list[int]) -> dict[str, str]:
@@ -185,3 +312,11 @@ def per_million(amount: Decimal | None, tokens: int) -> str | None:
         return None
     with localcontext(prec=60):
         return plain((amount * 1_000_000 / tokens).quantize(Decimal("0.000001")))
+
+
+def per(amount: Decimal | None, count: int) -> str | None:
+    """Dollars each (request, good request, finished task), to a tick; None where undefined."""
+    if amount is None or count <= 0:
+        return None
+    with localcontext(prec=60):
+        return plain((amount / count).quantize(Decimal("1e-10")))

@@ -35,6 +35,8 @@ class RunFacts:
     missing: tuple[str, ...] = ()
     interrupted: bool = False
     stopped_by_budget: bool = False
+    stop_reason: str | None = None
+    budget: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> "RunFacts":
@@ -64,6 +66,8 @@ class RunFacts:
             missing=tuple(_missing(manifest, shards)),
             interrupted=bool(manifest.get("interrupted")),
             stopped_by_budget=bool(manifest.get("stopped_by_budget")),
+            stop_reason=manifest.get("stop_reason") or None,
+            budget=manifest.get("budget") or None,
         )
 
 

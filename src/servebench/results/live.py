@@ -22,7 +22,7 @@ from servebench.results.slo import Goodput, Slo
 Times = Union["array[int]", NDArray[np.int32]]  # array takes no | at run time
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning")
 TOKEN_SOURCES = ("usage", "counted")
-COST_COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool")
+COST_COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool", "retry")
 HISTOGRAMS = ("ttft", "ttfvt", "itl", "tpot", "e2e", "client_lag")
 _COUNTS = ("chunks", "coalesced", "missing_stamps", "goodput_good", "goodput_offered")
 

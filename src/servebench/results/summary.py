@@ -1,6 +1,6 @@
 """Summary: what came out of a run, worked out from its records and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,19 @@ from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import LOST, ChunkTimes
 from servebench.results.class_summary import ClassSummary, number_json, summarise_class
 from servebench.results.columns import Columns
-from servebench.results.cost_split import Costs, PriceOf, catalog_price, component_rows, cost_of
+from servebench.results.cost_split import (
+    Cost,
+    Costs,
+    PriceOf,
+    component_rows,
+    cost_of,
+    manifest_price,
+    plain,
+)
 from servebench.results.facts import Objectives, RunFacts
 from servebench.results.flow import Flow
 from servebench.results.gate import GateResult, Verdict, judge, overall
+from servebench.results.network import Network, summarise_network
 from servebench.results.percentiles import percentile
 from servebench.results.run_directory import Run
 from servebench.results.slo import Slo, ttft_limit_s
@@ -37,6 +46,7 @@ class Summary:
     """classes: "all", then each class by name. verdict None: nothing was asked. run: facts to show.
 
     tasks: of agents' sessions, by class; {} without sessions. prompt_tokens: asked, sent and billed.
+    budget: as the manifest has it.
     """
 
     valid: bool
@@ -52,6 +62,9 @@ class Summary:
     stopped_by_budget: bool
     tasks: dict[str, TaskSummary] = field(default_factory=dict)
     prompt_tokens: TokenTruth | None = None
+    network: Network | None = None
+    budget: Mapping[str, Any] | None = None
+    stop_reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """summary.json; its shape is versioned by "schema"."""
@@ -66,21 +79,26 @@ class Summary:
             "prompt_tokens": None if self.prompt_tokens is None else self.prompt_tokens.to_json(),
             **({"tasks": {name: one.to_json() for name, one in self.tasks.items()}} if self.tasks else {}),
             **self.flow.to_json(),
+            **({"network": self.network.to_json()} if self.network is not None else {}),
+            **({"budget": dict(self.budget)} if self.budget is not None else {}),
+            "stopped_by_budget": self.stopped_by_budget,
             "run": self.run,
         }
 
 
 def summarise_run(
-    run: Run, *, objectives: Objectives | None = None, price_of: PriceOf | None = catalog_price
+    run: Run, *, objectives: Objectives | None = None, price_of: PriceOf | None = None
 ) -> Summary:
-    """The summary of a run read back. objectives None: the manifest's. Raises UsageError on a bad one."""
+    """The summary of a run read back. objectives, price_of None: the manifest's. Raises UsageError on a bad
+    one.
+    """
     return summarise(
         run.records,
         run.chunks,
         facts=RunFacts.of(run.manifest),
         objectives=Objectives.of(run.manifest) if objectives is None else objectives,
         manifest=run.manifest,
-        price_of=price_of,
+        price_of=manifest_price(run.manifest) if price_of is None else price_of,
         torn=run.torn,
         columns=run.columns,
     )
@@ -117,6 +135,7 @@ def summarise(
         little_error=None if flow.little is None else flow.little.error,
     )
     unknown_cost = classes[ALL].cost.unknown
+    network = summarise_network(records, manifest or {})
     return Summary(
         valid=not reasons,
         invalid_reasons=tuple(reasons),
@@ -124,6 +143,7 @@ def summarise(
             *flow.warnings(facts),
             *warnings(columns, [result.slo.text for result in gates if not result.n]),
             *([f"{unknown_cost} requests have no known price"] if unknown_cost else ()),
+            *_money_warnings(classes[ALL].cost, network, facts),
         ),
         verdict=overall(gates),
         gates=gates,
@@ -135,7 +155,26 @@ def summarise(
         stopped_by_budget=facts.stopped_by_budget,
         tasks=summarise_tasks(records, window),
         prompt_tokens=token_truth(records, manifest or {}),
+        network=network,
+        budget=facts.budget,
+        stop_reason=facts.stop_reason,
     )
+
+
+def _money_warnings(cost: Cost, network: Network, facts: RunFacts) -> Iterator[str]:
+    if cost.differing:
+        yield (
+            f"{cost.differing} of {cost.checked} bills differ from the price sheet, by "
+            f"${plain(cost.difference_usd)} in all: the server's stand; are the prices of another day?"
+        )
+    if network.throttled:
+        waited = ", ".join(f"{seconds:.1f} s for {reason}" for reason, seconds in network.throttled_s.items())
+        yield f"{network.throttled} requests waited by rule ({waited}): kept out of their latency"
+    if facts.stop_reason:
+        yield f"stopped: {facts.stop_reason}"
+    broken = (facts.budget or {}).get("broken")
+    if facts.budget and broken:
+        yield f"{broken} requests cost more than their bound, by ${facts.budget['broken_usd']} in all"
 
 
 def _classes(
@@ -151,6 +190,7 @@ def _classes(
     costs = Costs.of(records)
     components = None if price_of is None else component_rows(records, price_of, costs=costs, columns=columns)
     share = _chunk_share(columns, chunks, window)
+    good = columns.good(objectives.slos, objectives.goodput)
 
     def of(rows: NDArray[np.bool_]) -> ClassSummary:
         return summarise_class(
@@ -158,7 +198,7 @@ def _classes(
             share[rows],
             window=window,
             objectives=objectives,
-            cost=cost_of(costs, rows, columns, components),
+            cost=cost_of(costs, rows, columns, components, good=good),
         )
 
     classes = {ALL: of(np.ones(len(columns), dtype=bool))}

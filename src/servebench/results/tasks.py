@@ -109,7 +109,10 @@ def _task(calls: list[RequestRecord]) -> Task:
     state = SessionState(last.session_state) if last.session_state else SessionState.CUT
     if not last.ok:
         state = SessionState.FAILED
-    costs = [None if call.cost_usd is None else Decimal(call.cost_usd) for call in calls]
+    costs = [
+        None if call.cost_usd is None else Decimal(call.cost_usd) + Decimal(call.retry_cost_usd or 0)
+        for call in calls
+    ]
     return Task(
         class_name=first.class_name,
         session=first.session or 0,

@@ -38,7 +38,9 @@ def invalid_reasons(
     """columns: the whole run; inside: of the window. ttft_limit_s: the tightest asked for. torn: record
     lines that were cut off.
     """
-    reasons = [*_samples(columns, window, facts), *_arrivals(columns, facts), *facts.missing]
+    # what its money kept a run from sending came after the window, which ends where it began
+    arrivals = inside if facts.stopped_by_budget else columns
+    reasons = [*_samples(columns, window, facts), *_arrivals(arrivals, facts), *facts.missing]
     if torn:
         reasons.append(f"{torn} record{'s were' if torn > 1 else ' was'} cut off as the run was killed")
     reasons += _lag(inside, ttft_limit_s)
@@ -93,12 +95,13 @@ def _arrivals(columns: Columns, facts: RunFacts) -> list[str]:
     counts = dict(zip(OUTCOMES, np.bincount(columns.outcome, minlength=len(OUTCOMES)).tolist(), strict=True))
     for outcome, what in (
         (Outcome.UNSENT, "were never sent"),
-        (Outcome.SHED, "were refused by the load generator itself (in-flight cap or budget)"),
+        (Outcome.SHED, "were refused by the load generator itself (in-flight cap, budget or --on-429 drop)"),
     ):
         if counts[outcome]:
             reasons.append(f"{counts[outcome]} of {offered} requests {what}")
     sent = int(np.count_nonzero(~np.isnan(columns.numbers["sent_ns"])))
-    planned = max(facts.planned_requests or 0, offered) if not reasons else offered
+    whole = not reasons and not facts.stopped_by_budget
+    planned = max(facts.planned_requests or 0, offered) if whole else offered
     if planned and not reasons and sent / planned < MIN_SENT_SHARE:
         reasons.append(f"only {sent} of {planned} requests reached the wire (at least {MIN_SENT_SHARE:.0%})")
     return reasons

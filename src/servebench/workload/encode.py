@@ -1,4 +1,5 @@
-"""BodyEncoder: a RequestSpec as the JSON bytes of POST /v1/chat/completions, of exactly the size it asks.
+"""BodyEncoder: a RequestSpec as the JSON bytes of POST /v1/chat/completions, of exactly the size it asks;
+for POST /v1/responses they are translated (responses_body.py).
 
 Sizes are in units of the measure (measure.py): bytes, or tokens of a BPE.
 
@@ -16,6 +17,7 @@ from servebench.workload.measure import Measure
 from servebench.workload.prompt_set import PromptSet
 from servebench.workload.prompts import billed_tokens, units_for
 from servebench.workload.request_class import TOOL_CHOICES, RequestClass
+from servebench.workload.responses_body import responses_body
 from servebench.workload.sessions import split_id
 from servebench.workload.spec import RequestSpec
 
@@ -34,8 +36,10 @@ class BodyEncoder:
         preamble_tokens: int,
         measure: Measure,
         prompts: PromptSet | None = None,
+        api: str = "chat",
     ) -> None:
         self._prompts = prompts
+        self._api = api
         self._corpus = measure.text_of(seed)
         self._shared = KeptTexts(self._corpus.shared)
         self._seed = seed
@@ -53,6 +57,8 @@ class BodyEncoder:
     def material(self) -> bytes:
         """All that bodies are made of besides their specs: equal material and specs give equal bodies."""
         sizes = f"{self._seed}/{self._preamble_tokens}/{self._units_per_token!r}".encode()
+        if self._api != "chat":
+            sizes += f"/{self._api}".encode()
         tails = [
             b"%b:%b" % (name.encode(), self._tails[name, cls.tool_choice])
             for name, cls in self._classes.items()
@@ -62,12 +68,13 @@ class BodyEncoder:
         return b"\n".join((sizes, self._head, *tails, *own, self._corpus.material()))
 
     def body(self, spec: RequestSpec) -> bytes:
-        """The request body. Bills exactly spec.prompt_tokens on the mock (prompts.py has the formula)."""
-        return b"".join(self._parts(spec))
+        """The request body. As chat it bills exactly spec.prompt_tokens on the mock (prompts.py)."""
+        body = b"".join(self._parts(spec))
+        return responses_body(body) if self._api == "responses" else body
 
     def body_parts(self, spec: RequestSpec) -> BodyParts:
         """The same, its large parts shared with other requests' until it is sent."""
-        return BodyParts(self._parts(spec))
+        return BodyParts([self.body(spec)] if self._api == "responses" else self._parts(spec))
 
     def _parts(self, spec: RequestSpec) -> list[bytes]:
         if self._prompts is not None:

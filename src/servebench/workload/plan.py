@@ -45,7 +45,7 @@ class WorkloadPlan(BaseModel):
     model None: the scenario's. rate_rps makes it an open loop and users a closed one, whatever the scenario
     says; duration_s, warmup_s and task_grace_s override the scenario's. preamble_tokens, bytes_per_token and
     context_length_tokens are the target tier's, by which prompts are sized; tokenizer o200k sizes them by a
-    real BPE instead of bytes_per_token.
+    real BPE instead of bytes_per_token. api: the dialect of the bodies.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -64,6 +64,7 @@ class WorkloadPlan(BaseModel):
     trace: TraceArrays | None = None
     prompts: PromptSet | None = None
     tokenizer: Tokenizer = "bytes"
+    api: Literal["chat", "responses"] = "chat"
 
     @property
     def measure(self) -> Measure:
@@ -168,6 +169,7 @@ class Workload:
             preamble_tokens=self.plan.preamble_tokens,
             measure=self.measure,
             prompts=self.plan.prompts,
+            api=self.plan.api,
         )
 
     def columns(self, start: int = 0, count: int | None = None) -> SpecColumns:
