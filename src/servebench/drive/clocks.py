@@ -6,6 +6,7 @@ from the quickest of several pings (Cristian's algorithm, 1989). Workers on the 
 clock and are not asked.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,3 +47,15 @@ def host_clock_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def monotonic_from_realtime(realtime_ns: int) -> int:
+    """The CLOCK_MONOTONIC time of a CLOCK_REALTIME one, by the tightest of 50 paired readings (~100 ns)."""
+    best_width, best_offset = 1 << 62, 0
+    for _ in range(50):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        width = time.monotonic_ns() - before
+        if width < best_width:
+            best_width, best_offset = width, wall - before - width // 2
+    return realtime_ns - best_offset

@@ -17,6 +17,7 @@ from gevent.event import AsyncResult, Event
 from servebench import __version__
 from servebench.cost.budget import Purse, Statement
 from servebench.drive.billing import Biller
+from servebench.drive.clocks import monotonic_from_realtime
 from servebench.drive.in_flight import InFlight
 from servebench.drive.money import Money
 from servebench.drive.pacer import Pacer
@@ -38,18 +39,6 @@ from servebench.workload.spec import RequestSpec
 
 _RECONNECT_S = 1.0  # a closed loop would else ask a dead target thousands of times a second
 _NOT_SENT = (Outcome.CONNECT_ERROR, Outcome.SHED)
-
-
-def monotonic_from_realtime(realtime_ns: int) -> int:
-    """The CLOCK_MONOTONIC time of a CLOCK_REALTIME one, by the tightest of 50 paired readings (~100 ns)."""
-    best_width, best_offset = 1 << 62, 0
-    for _ in range(50):
-        before = time.monotonic_ns()
-        wall = time.time_ns()
-        width = time.monotonic_ns() - before
-        if width < best_width:
-            best_width, best_offset = width, wall - before - width // 2
-    return realtime_ns - best_offset
 
 
 class LoadSession:

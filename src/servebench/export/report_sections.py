@@ -7,9 +7,9 @@ from typing import Any
 from servebench.export import figures
 from servebench.export.money_lines import money_lines
 from servebench.results.class_summary import ClassSummary
-from servebench.results.cost_split import plain
 from servebench.results.facts import RunFacts
 from servebench.results.gate import Verdict
+from servebench.results.money import plain
 from servebench.results.run_directory import Run
 from servebench.results.summary import ALL, Summary
 from servebench.results.validity import (

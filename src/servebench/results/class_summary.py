@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servebench.results.columns import OUTCOMES, Columns
-from servebench.results.cost_split import Cost, per_million
 from servebench.results.facts import Objectives
+from servebench.results.money import Cost, per_million
 from servebench.results.percentiles import Distribution, distribution, of_sorted
 from servebench.results.steady_state import Window
 

@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from servebench.results.class_summary import ClassSummary
-from servebench.results.cost_split import plain
+from servebench.results.money import plain
 from servebench.results.summary import ALL, Summary
 
 SCHEMA = 1

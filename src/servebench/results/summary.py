@@ -11,18 +11,11 @@ from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import LOST, ChunkTimes
 from servebench.results.class_summary import ClassSummary, number_json, summarise_class
 from servebench.results.columns import Columns
-from servebench.results.cost_split import (
-    Cost,
-    Costs,
-    PriceOf,
-    component_rows,
-    cost_of,
-    manifest_price,
-    plain,
-)
+from servebench.results.cost_split import Costs, PriceOf, component_rows, cost_of, manifest_price
 from servebench.results.facts import Objectives, RunFacts
 from servebench.results.flow import Flow
 from servebench.results.gate import GateResult, Verdict, judge, overall
+from servebench.results.money import Cost, plain
 from servebench.results.network import Network, summarise_network
 from servebench.results.percentiles import percentile
 from servebench.results.run_directory import Run

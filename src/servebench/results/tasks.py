@@ -20,7 +20,7 @@ import numpy as np
 
 from servebench.meter.record import RequestRecord, SessionState
 from servebench.results.class_summary import distribution_json
-from servebench.results.cost_split import plain
+from servebench.results.money import plain
 from servebench.results.percentiles import Distribution, distribution
 from servebench.results.steady_state import Window
 
