@@ -18,6 +18,7 @@ import servebench
 from servebench.drive.settings import RunSettings
 from servebench.errors import OperationError, UsageError
 
+KEY_VARIABLES = ("XAI_API_KEY", "SERVEBENCH_API_KEY")  # a mock needs none
 _MOCK_START_TIMEOUT_S = 30.0
 
 
@@ -32,7 +33,9 @@ def locustfile_dir() -> Path:
 
 @dataclass(slots=True)
 class MockProcess:
-    """A mock, running or about to. It exits when the last copy of owner_fd closes, also when its owner is killed."""
+    """A mock, running or about to. It exits when the last copy of owner_fd closes, also when its owner is
+    killed.
+    """
 
     url: str
     process: "subprocess.Popen[str]"
@@ -74,6 +77,7 @@ def begin_mock(flags: Sequence[str] = (), *, port: int = 0) -> MockProcess:
         text=True,
         pass_fds=(read_fd,),
         start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name not in KEY_VARIABLES},
     )
     os.close(read_fd)
     return MockProcess(url=f"http://127.0.0.1:{port}", process=process, owner_fd=owner_fd)

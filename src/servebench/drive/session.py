@@ -29,7 +29,7 @@ from servebench.drive.turns import Following, Turns
 from servebench.drive.warm import Warmed, warm_connections
 from servebench.errors import OperationError
 from servebench.meter import Outcome, RequestRecord
-from servebench.meter.call import CHAT_PATH, RESPONSES_PATH, Call, Target, Timeouts
+from servebench.meter.call import CHAT_PATH, RESPONSES_PATH, Body, Call, Target, Timeouts
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.exchange import not_sent
 from servebench.results.live import LiveStats
@@ -251,7 +251,7 @@ class LoadSession:
             self._specs[request_id] = self.workload.spec(request_id)
             self._bodies[request_id] = self.workload.body_parts(request_id)
 
-    def _call(self, request_id: int, intended_ns: int, spec: RequestSpec, body: bytes) -> Call:
+    def _call(self, request_id: int, intended_ns: int, spec: RequestSpec, body: Body) -> Call:
         return Call(
             id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn, model=spec.model,
             intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=self._path,
