@@ -178,6 +178,8 @@ def _step_lines(found: Mapping[str, Any]) -> Iterator[str]:
     step = found["step"]
     yield f"One step of {step['batch']} sequences at {step['context_tokens']:,} tokens:"
     for name, us in step["parts_us"].items():
+        if not us:
+            continue  # of prompts, which this step has none of
         yield f"  {name.removesuffix('_s'):20} {us:9.0f} us  {us / step['total_us']:5.1%}"
     yield (
         f"  {'total':20} {step['total_us']:9.0f} us; {step['accepted_tokens']:g} tokens a step: "
