@@ -1,6 +1,6 @@
 // Closed-loop load that costs next to nothing: one epoll loop, N connections, the same request again at each end.
 // sse_load PORT CONNECTIONS SECONDS WARMUP_S ITL_US BODY_FILE    prints one JSON object
-// events: SSE events; off_us: |gap between events of a stream - ITL_US|, its end excluded. Both after the warm-up.
+// ######## in the body becomes the request's number. events: SSE events; off_us: |gap between events of a stream - ITL_US|, its end excluded. Both after the warm-up.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,6 +25,8 @@ typedef struct {
 
 static char request[1 << 16], buffer[TAIL + ROOM];
 static int request_size;
+static char *number;  // in `request`
+static int64_t asked;
 static int64_t from_ns, itl_ns, events, requests, errors, *bins, gaps;
 
 static int64_t now_ns(void) {
@@ -39,6 +41,11 @@ static void ask(Stream *s) {
   s->fresh = 1;
   s->events = 0;
   memset(s->tail, 0, sizeof s->tail);
+  if (number) {
+    char digits[32];
+    snprintf(digits, sizeof digits, "%08lld", (long long)(asked++ % 100000000));
+    memcpy(number, digits, 8);
+  }
   if (send(s->fd, request, request_size, MSG_NOSIGNAL) != request_size) die("send");
 }
 
@@ -101,6 +108,7 @@ int main(int argc, char **argv) {
   request_size = snprintf(request, sizeof request,
                           "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer load\r\n"
                           "content-type: application/json\r\ncontent-length: %zu\r\n\r\n%s", size, body);
+  number = strstr(request, "########");
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1])),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   Stream *streams = calloc(connections, sizeof *streams);

@@ -25,7 +25,7 @@ typedef struct {
 
 static Connection *open_[65536];
 static int opened, epoll;
-static char chunk[512], last[512], whole[1024];
+static char chunk[512], last[600], whole[1024];
 static const char HEAD[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 static void out(Connection *c, const char *data, size_t size) {
