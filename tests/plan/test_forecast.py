@@ -2,13 +2,13 @@
 
 from decimal import Decimal
 
-import numpy as np
 import pytest
 
 from servebench.catalog.load import load_catalog
 from servebench.cost.bill import Usage, bill, usd
+from servebench.cost.bound import Bounds, bound_terms
 from servebench.drive.options import build_plan
-from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast, forecast, reasoning_bound
+from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast, forecast
 from servebench.workload.plan import Workload
 from servebench.workload.scenario import load_scenario
 from tests.workload.plans import CHAT, plan
@@ -16,8 +16,16 @@ from tests.workload.plans import CHAT, plan
 CATALOG = load_catalog()
 
 
-def of(workload: Workload, model: str = "grok-4.3") -> Forecast:
-    return forecast(workload, tier=CATALOG.tier(model), sheet=CATALOG.price(model))
+def bounds_of(max_reasoning_tokens: int | None = None) -> Bounds:
+    terms = bound_terms(
+        CATALOG.tier("grok-4.3"), bytes_per_token=4.0, preamble_tokens=192,
+        max_reasoning_tokens=max_reasoning_tokens,
+    )  # fmt: skip
+    return Bounds(CATALOG.price("grok-4.3"), terms)
+
+
+def of(workload: Workload, *, bounds: Bounds | None = None, retries: int = 0) -> Forecast:
+    return forecast(workload, tier=CATALOG.tier("grok-4.3"), bounds=bounds or bounds_of(), retries=retries)
 
 
 def test_sums_are_those_of_the_requests() -> None:
@@ -38,42 +46,48 @@ def test_sums_are_those_of_the_requests() -> None:
     assert whole.prompt_tokens.max == max(spec.prompt_tokens for spec in specs)
     assert whole.body_bytes.sum == sum(len(workload.body(spec.id)) for spec in specs)
     assert sum(rps for _, _, rps, _ in one.rate_bins) / len(one.rate_bins) == pytest.approx(one.mean_rps)
-    bound = reasoning_bound(CATALOG.tier("grok-4.3"), "low")
-    sheet = CATALOG.price("grok-4.3")
+    bounds = bounds_of()
     worst = sum(
-        bill(
-            Usage(spec.prompt_tokens, 0, spec.output_tokens or 0, bound if spec.class_name == "t" else 0),
-            sheet,
-        ).total_ticks
+        bounds.of(
+            prompt_tokens=spec.prompt_tokens,
+            output_tokens=spec.output_tokens,
+            effort=spec.reasoning_effort,
+            tools=bool(spec.tool_names),
+        ).ticks
         for spec in specs
     )
     assert whole.worst_usd is not None
     assert Decimal(whole.worst_usd) == usd(worst)
-    assert one.classes["t"].worst_usd is not None
     assert whole.likely_usd is not None
     assert Decimal(whole.likely_usd) < Decimal(whole.worst_usd)
 
 
-def test_long_prompts_are_forecast_at_the_long_price() -> None:
-    one = of(
-        plan({"name": "c", "input_tokens": 200_000, "output_tokens": 1, "reasoning_effort": "none"}).build()
-    )
-    row = one.classes[ALL]
-    assert row.worst_usd is not None
-    assert Decimal(row.worst_usd) == row.requests * (Decimal("0.5") + Decimal("0.000005"))
+def test_likely_dollars_are_the_bill_with_the_ideal_cache() -> None:
+    one = {"name": "c", "input_tokens": 200_000, "output_tokens": 1, "reasoning_effort": "none"}
+    row = of(plan(one).build()).classes[ALL]
+    sheet = CATALOG.price("grok-4.3")
+    first = bill(Usage(200_000, 0, 1, 0), sheet).total_ticks
+    later = bill(Usage(200_000, 192, 1, 0), sheet).total_ticks
+    assert row.likely_usd is not None
+    assert Decimal(row.likely_usd) == usd(first + (row.requests - 1) * later), "at the long price"
+
+
+def test_what_the_user_states_bounds_reasoning_and_retries_multiply() -> None:
+    thinking = plan(
+        {"name": "c", "input_tokens": 900, "output_tokens": 9, "reasoning_effort": "high"}
+    ).build()
+    low, high = of(thinking, bounds=bounds_of(1000)), of(thinking)
+    assert low.reasoning_bound_tokens == {"c": 1000}
+    assert low.bound_source == "stated: --max-reasoning-tokens"
+    assert Decimal(low.classes[ALL].worst_usd or 0) < Decimal(high.classes[ALL].worst_usd or 0)
+    twice = of(thinking, retries=1)
+    assert Decimal(twice.classes[ALL].worst_usd or 0) == 2 * Decimal(high.classes[ALL].worst_usd or 0)
 
 
 def test_a_request_without_a_limit_counts_the_models_own() -> None:
     row = of(plan({"name": "c", "input_tokens": 300}).build()).classes[ALL]
     assert row.unlimited == row.requests
     assert row.output_tokens.p50 == CATALOG.tier("grok-4.3").default_max_output_tokens
-
-
-def test_the_bound_on_reasoning_is_passed_by_one_draw_in_ten_thousand() -> None:
-    tier = CATALOG.tier("grok-4.3")
-    draws = np.exp(np.log(150) + tier.reasoning_tokens_sigma * np.random.default_rng(1).normal(size=10**6))
-    assert 40 <= np.count_nonzero(draws > reasoning_bound(tier, "low")) <= 170
-    assert reasoning_bound(tier, "none") == reasoning_bound(None, "low") == 0
 
 
 def test_sessions_count_their_calls_and_closed_loops_a_sample() -> None:
@@ -86,6 +100,6 @@ def test_sessions_count_their_calls_and_closed_loops_a_sample() -> None:
     assert closed.classes[ALL].requests == CLOSED_SAMPLE
     assert closed.mean_rps is None
     assert closed.rate_bins == ()
-    unknown = forecast(plan(model="foo").build(), tier=None, sheet=None)
+    unknown = forecast(plan(model="foo").build(), tier=None, bounds=None)
     assert unknown.classes[ALL].worst_usd is None
     assert unknown.to_json()["classes"]["all"]["prompt_tokens"]["sum"] > 0

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+from contextlib import suppress
 
 from servebench.catalog.load import load_catalog
-from servebench.catalog.prices import PriceSheet
 from servebench.catalog.tiers import Tier
+from servebench.cost.bound import Bounds, bound_terms
+from servebench.drive import targets
+from servebench.drive.pricing import price_sheet
 from servebench.drive.start import RunRequest, checked_plan, tiers_of
 from servebench.errors import UsageError
 from servebench.export.forecast_table import print_forecasts
@@ -20,18 +23,22 @@ def dry_run(request: RunRequest) -> int:
         shown = [one.to_json() for one in forecasts]
         print(json.dumps(shown[0] if len(shown) == 1 else {"schema": 1, "models": shown}, indent=2))
     else:
-        print_forecasts(forecasts)
+        print_forecasts(forecasts, budget_usd=request.max_cost_usd)
     return 0
 
 
 def _of(request: RunRequest) -> Forecast:
     plan, model = checked_plan(request)
-    catalog = load_catalog()
     tier: Tier | None = None
-    sheet: PriceSheet | None = None
-    try:
-        tier = catalog.tier(model)
-        sheet = catalog.price(model)
-    except UsageError:
-        pass  # a model that the catalog does not know, or without a price: said in the forecast
-    return forecast(plan.build(), tier=tier, sheet=sheet)
+    with suppress(UsageError):  # a model that the catalog does not know: said in the forecast
+        tier = load_catalog().tier(model)
+    url = "" if request.target == "mock" else targets.resolved(request.target)
+    sheet = price_sheet(model, url, spec=request.price_sheet)
+    terms = bound_terms(
+        tier,
+        bytes_per_token=plan.bytes_per_token,
+        preamble_tokens=plan.preamble_tokens,
+        max_reasoning_tokens=request.max_reasoning_tokens,
+    )
+    bounds = None if sheet is None else Bounds(sheet, terms)
+    return forecast(plan.build(), tier=tier, bounds=bounds, retries=request.retries)

@@ -14,8 +14,8 @@ _CACHE_APART = 0.05
 _PIPED_COLUMNS = 160
 
 
-def print_forecasts(forecasts: list[Forecast]) -> None:
-    """One after the other, then the sum of several."""
+def print_forecasts(forecasts: list[Forecast], *, budget_usd: Decimal | None = None) -> None:
+    """One after the other, then the sum of several. budget_usd: --max-cost, each run's own."""
     out = Console(highlight=False)
     if not out.is_terminal:
         out = Console(highlight=False, width=_PIPED_COLUMNS)
@@ -23,6 +23,10 @@ def print_forecasts(forecasts: list[Forecast]) -> None:
         if number:
             out.print()
         print_forecast(one, out)
+        worst_usd = one.classes[ALL].worst_usd
+        if budget_usd is not None and worst_usd is not None and one.mode == "open":
+            covers = "covers the run at its worst" if Decimal(worst_usd) <= budget_usd else "may stop the run"
+            out.print(f"--max-cost {figures.dollars(budget_usd)} {covers}")
     if len(forecasts) > 1:
         worst = [one.classes[ALL].worst_usd for one in forecasts]
         total = None if None in worst else sum(map(Decimal, filter(None, worst)), Decimal(0))
@@ -108,10 +112,11 @@ def _endings(one: Forecast) -> list[str]:
         lines.append(f"no price is known for {one.model}: no dollars")
     else:
         kind = " (MODELLED: nobody has published one)" if one.price_kind == "MODELLED" else ""
+        stretch = f", prompts {one.prompt_stretch:.3g} times as long" if one.prompt_stretch > 1 else ""
         lines.append(
-            f"at most: nothing cached, every limit reached, reasoning at its bound, by the price of "
-            f"{one.price_date}{kind}. No limit bounds reasoning or a tool call's arguments: the bound is "
-            "99.99 % of what the tier is MODELLED to draw. Likely: cached as intended, reasoning at its mean"
+            f"at most: nothing cached, every limit reached, reasoning at its bound{stretch}, by the price of "
+            f"{one.price_date}{kind}. No limit covers reasoning: its bound is {one.bound_source}. "
+            "Likely: cached as intended, reasoning at its mean"
         )
     if one.classes[ALL].unlimited:
         lines.append(f"{one.classes[ALL].unlimited:,} requests set no limit: the model's own is counted")

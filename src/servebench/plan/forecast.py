@@ -1,11 +1,8 @@
 """Forecast: what a run would send, before anything is sent: requests over time, tokens, bytes, and dollars.
 
-    worst = prompt, uncached, at the price of its length
-            + (limit of visible tokens + bound on reasoning) at the output price
-
-A limit of output tokens bounds neither reasoning nor the arguments of tool calls (xAI's recorded behaviour),
-so the bound on reasoning is an assumption and stands beside the dollars: 99.99 % of what the tier is modelled
-to draw at that effort. likely: cached as the ideal cache has it, limits reached, reasoning at its mean.
+worst   the sum of the requests' bounds (cost/bound.py): nothing cached, every limit reached, reasoning at a
+        stated bound because no limit covers it, each sent again as often as it may be
+likely  cached as the ideal cache has it, limits reached, reasoning at the mean of the tier's modelled draw
 """
 
 import math
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from servebench.catalog.prices import PriceSheet
 from servebench.catalog.tiers import Tier
 from servebench.cost.bill import token_charges, usd_text
+from servebench.cost.bound import UNKNOWN_OUTPUT_TOKENS, Bounds
 from servebench.workload.plan import Workload
 from servebench.workload.planned import Planned, planned
 from servebench.workload.sessions import join_id
@@ -29,8 +27,6 @@ ALL = "all"
 CLOSED_SAMPLE = 1000  # requests of a closed loop, which has no number of its own
 _BODIES = 400  # whose bytes are looked at; the sum is scaled
 _BINS = 12
-_Z_BOUND = 3.719  # standard normal, 99.99 %
-UNLIMITED_TOKENS = 128_000  # xAI's own limit where a request sets none; for models outside the catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,8 @@ class ClassForecast:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """rate_bins: (from_s, to_s, arrivals/s, prompt tokens/s) over the run; () for a closed loop, whose
-    classes are of its first CLOSED_SAMPLE requests. reasoning_bound_tokens by class.
+    classes are of its first CLOSED_SAMPLE requests. reasoning_bound_tokens by class; bound_source: whose word
+    it is; prompt_stretch: how much longer a prompt is taken to be where the tokenizer is not known.
     """
 
     scenario: str
@@ -96,6 +93,8 @@ class Forecast:
     rate_bins: tuple[tuple[float, float, float, float], ...]
     stated_cache_share: float | None
     reasoning_bound_tokens: Mapping[str, int]
+    bound_source: str | None
+    prompt_stretch: float
     price_date: str | None
     price_kind: str | None
     notes: tuple[str, ...]
@@ -121,39 +120,56 @@ class Forecast:
         }
 
 
-def forecast(workload: Workload, *, tier: Tier | None, sheet: PriceSheet | None) -> Forecast:
-    """tier, sheet: the catalog's, None for a model that it does not have."""
+def forecast(workload: Workload, *, tier: Tier | None, bounds: Bounds | None, retries: int = 0) -> Forecast:
+    """tier: the catalog's, None for a model that it does not have; bounds: None without a price.
+
+    retries: how often each request may be sent again.
+    """
     rows = planned(workload, count=None if workload.mode == "open" else CLOSED_SAMPLE)
-    bounds = {cls.name: reasoning_bound(tier, cls.reasoning_effort) for cls in workload.classes}
     peak_rps, bins = _over_time(workload, rows)
     plan = workload.plan
     own_shares = plan.trace is None and plan.prompts is None
+    sheet = None if bounds is None else bounds.sheet
     return Forecast(
         scenario=plan.scenario.name, model=workload.model, mode=workload.mode, seed=plan.seed,
         duration_s=workload.duration_s, warmup_s=workload.warmup_s, users=workload.users,
-        schedule_hash=workload.schedule_hash, classes=_classes(workload, rows, tier, sheet, bounds),
+        schedule_hash=workload.schedule_hash, classes=_classes(workload, rows, tier, bounds, retries),
         peak_rps=peak_rps, rate_bins=bins,
         stated_cache_share=plan.scenario.cache_share if own_shares else None,
-        reasoning_bound_tokens=bounds,
+        reasoning_bound_tokens=_reasoning_bounds(workload, bounds),
+        bound_source=None if bounds is None else bounds.terms.source,
+        prompt_stretch=1.0 if bounds is None else bounds.terms.stretch,
         price_date=None if sheet is None else sheet.as_of,
         price_kind=None if sheet is None else sheet.source.kind,
         notes=workload.notes,
     )  # fmt: skip
 
 
+def _reasoning_bounds(workload: Workload, bounds: Bounds | None) -> dict[str, int]:
+    if bounds is None:
+        return {}
+    return {cls.name: bounds.reasoning_tokens(cls.reasoning_effort) for cls in workload.classes}
+
+
+def _worst(workload: Workload, rows: Planned, bounds: Bounds | None, retries: int) -> Ints | None:
+    """Ticks of each request at its bound."""
+    if bounds is None:
+        return None
+    reasoning = np.array(list(_reasoning_bounds(workload, bounds).values()), dtype=np.int64)
+    tools = np.array([bool(cls.tools) for cls in workload.classes])
+    index = rows.class_index
+    ticks = bounds.of_many(rows.prompt_tokens, rows.output_tokens, reasoning[index], tools=tools[index])
+    return ticks * (1 + retries)
+
+
 def _classes(
-    workload: Workload,
-    rows: Planned,
-    tier: Tier | None,
-    sheet: PriceSheet | None,
-    bounds: Mapping[str, int],
+    workload: Workload, rows: Planned, tier: Tier | None, bounds: Bounds | None, retries: int
 ) -> dict[str, ClassForecast]:
     names = [cls.name for cls in workload.classes]
-    means = {cls.name: reasoning_mean(tier, cls.reasoning_effort) for cls in workload.classes}
     limit = _limits(workload, rows, tier)
-    nothing = np.zeros(len(rows), dtype=np.int64)
-    worst = _ticks(rows, nothing, limit, _by_class(rows, names, bounds), sheet)
-    likely = _ticks(rows, rows.cached_tokens, limit, _by_class(rows, names, means), sheet)
+    worst = _worst(workload, rows, bounds, retries)
+    means = np.array([reasoning_mean(tier, cls.reasoning_effort) for cls in workload.classes], dtype=np.int64)
+    likely = _ticks(rows, limit, means[rows.class_index], None if bounds is None else bounds.sheet)
     looked, sizes = _body_bytes(workload, rows)
     classes = {}
     for number, name in enumerate((ALL, *names), -1):
@@ -177,39 +193,26 @@ def _usd(ticks: Ints | None, rows: NDArray[np.bool_]) -> str | None:
     return None if ticks is None else usd_text(int(ticks[rows].sum()))
 
 
-def reasoning_bound(tier: Tier | None, effort: str | None) -> int:
-    """Tokens of reasoning that a request is taken not to pass; 0 where the effort is none or unknown."""
-    return math.ceil(
-        _median(tier, effort) * math.exp(_Z_BOUND * (tier.reasoning_tokens_sigma if tier else 0))
-    )
-
-
 def reasoning_mean(tier: Tier | None, effort: str | None) -> int:
-    return round(_median(tier, effort) * math.exp((tier.reasoning_tokens_sigma if tier else 0) ** 2 / 2))
-
-
-def _median(tier: Tier | None, effort: str | None) -> float:
+    """Tokens that a request reasons for in the mean; 0 where the tier or the effort is not known."""
     if tier is None:
-        return 0.0
-    return float(tier.reasoning_tokens.get(effort or tier.default_reasoning_effort, 0.0))
+        return 0
+    median = tier.reasoning_tokens.get(effort or tier.default_reasoning_effort, 0.0)
+    return round(median * math.exp(tier.reasoning_tokens_sigma**2 / 2))
 
 
 def _limits(workload: Workload, rows: Planned, tier: Tier | None) -> Ints:
-    unset = tier.default_max_output_tokens if tier else UNLIMITED_TOKENS
+    unset = tier.default_max_output_tokens if tier else UNKNOWN_OUTPUT_TOKENS
     room = np.maximum(workload.plan.context_length_tokens - rows.prompt_tokens, 1)
     return np.minimum(np.where(rows.output_tokens < 0, unset, rows.output_tokens), room)
 
 
-def _by_class(rows: Planned, names: list[str], tokens: Mapping[str, int]) -> Ints:
-    return np.array([tokens[name] for name in names], dtype=np.int64)[rows.class_index]
-
-
-def _ticks(
-    rows: Planned, cached: Ints, visible: Ints, reasoning: Ints, sheet: PriceSheet | None
-) -> Ints | None:
+def _ticks(rows: Planned, visible: Ints, reasoning: Ints, sheet: PriceSheet | None) -> Ints | None:
+    """Of each request with its ideal cache hits."""
     if sheet is None:
         return None
-    parts = token_charges((rows.prompt_tokens, cached, visible, reasoning), sheet, service_tier=None)
+    counts = (rows.prompt_tokens, rows.cached_tokens, visible, reasoning)
+    parts = token_charges(counts, sheet, service_tier=None)
     return parts[0] + parts[1] + parts[2] + parts[3]
 
 
