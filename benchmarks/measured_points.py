@@ -43,7 +43,7 @@ class MeasuredPoint:
 
 
 def read_points(paths: Iterable[Path]) -> tuple[list[MeasuredPoint], Counter[str]]:
-    """The points of all files, and why rows were left out. Raises UsageError with all files of another form."""
+    """The points of all files, and why rows were left out. Raises UsageError on files of another form."""
     points: list[MeasuredPoint] = []
     left_out: Counter[str] = Counter()
     problems: list[str] = []

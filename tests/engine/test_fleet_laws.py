@@ -48,7 +48,7 @@ def test_more_load_never_speeds_anyone_up_in_the_mean(kind: str, seed: int) -> N
     runs = [run(rate_rps, kind, seed) for rate_rps in (2, 8, 20, 40, 70)]
     for name in ("ttft_s", "tpot_s", "e2e_s"):
         means = np.array([np.nanmean(getattr(result, name)) for result in runs])
-        assert (np.diff(means) > -0.002 * means[:-1]).all(), (name, means)
+        assert (np.diff(means) > -0.01 * means[:-1]).all(), (name, means)
         assert means[-1] > 1.2 * means[0]
 
 

@@ -201,6 +201,40 @@ def test_a_bent_maximum_lies_just_above_the_maximum(a: float, b: float) -> None:
     assert lesser(a, b) == pytest.approx(min(a, b), rel=1e-9, abs=1e-12)
 
 
+def test_window_layers_read_no_more_than_their_window() -> None:
+    """Three layers of four with a window of 4,096: as full attention below it, a constant beyond."""
+    full = model_of("grok-4.3")
+    shape = replace(
+        full.shape,
+        kv_bytes_per_token=full.shape.kv_bytes_per_token / 4,
+        window_tokens=4_096,
+        window_kv_bytes_per_token=full.shape.kv_bytes_per_token * 3 / 4,
+    )
+    flop_free = replace(full.serving, mfu_attention=1.0)  # so that bytes bind
+    hybrid = StepTimeModel(shape, flop_free, full.gpu)
+
+    def read_s(context: int) -> float:
+        return hybrid.step(8, 8 * context).attention_decode_s
+
+    rate = hybrid.costs.context_s, hybrid.costs.window_s
+    assert read_s(1_000) == pytest.approx(8 * 1_000 * sum(rate))
+    assert read_s(4_096) == pytest.approx(8 * 4_096 * sum(rate))
+    assert read_s(20_000) == pytest.approx(8 * (20_000 * rate[0] + 4_096 * rate[1]))
+    assert hybrid.kv_pool_tokens() > 3.9 * full.kv_pool_tokens() * (1 - 0.1)
+    held = full.serving.max_num_seqs * 4_096 * shape.window_kv_bytes_per_token
+    assert hybrid.kv_pool_tokens() == pytest.approx(
+        4 * full.kv_pool_tokens() - held / shape.kv_bytes_per_token, rel=1e-6
+    )
+
+
+def test_recurrent_states_are_read_and_written_once_a_step() -> None:
+    plain = model_of("grok-4.3")
+    linear = StepTimeModel(replace(plain.shape, state_bytes=50e6), plain.serving, plain.gpu)
+    more_s = linear.step(16, 16_000).sequences_s - plain.step(16, 16_000).sequences_s
+    rate = 8 * plain.gpu.hbm_bytes_per_s * plain.serving.hbm_efficiency
+    assert more_s == pytest.approx(16 * 2 * 50e6 / rate)
+
+
 def test_a_decode_step_is_affine_in_its_context() -> None:
     model = model_of("grok-5-mid")
     at = [model.step(20, context).total_s for context in (0, 50_000, 100_000)]

@@ -24,6 +24,9 @@ class ShapeRow(Row):
     attn_prefill_flop: Cited[Positive]
     non_expert_bytes_per_param: Cited[Positive]
     expert_bytes_per_param: Cited[Positive]
+    window_tokens: Cited[CountOrZero]
+    window_kv_bytes_per_token: Cited[NotNegative]
+    state_bytes: Cited[NotNegative]
 
     @model_validator(mode="after")
     def _active_within_total(self) -> "ShapeRow":
@@ -49,6 +52,9 @@ class ShapeRow(Row):
             attn_prefill_flop=self.attn_prefill_flop.value,
             non_expert_bytes_per_param=self.non_expert_bytes_per_param.value,
             expert_bytes_per_param=self.expert_bytes_per_param.value,
+            window_tokens=self.window_tokens.value,
+            window_kv_bytes_per_token=self.window_kv_bytes_per_token.value,
+            state_bytes=self.state_bytes.value,
         )
         sources = sources_of(self)
         share = sources["params_non_expert_share"]
@@ -62,6 +68,18 @@ class ShapeRow(Row):
         kind = Kind.MODELLED if active.kind is Kind.MODELLED else Kind.DERIVED
         said = "; ".join(part for part in ("moves with params_active", note) if part)
         return Source(kind, f"computed: {formula}", active.date, note=said)
+
+
+_NO_HYBRID = {
+    name: {
+        "value": 0,
+        "kind": "assumed",
+        "source": "servebench's choice",
+        "date": "2026-11-25",
+        "note": "no window or linear-attention layers are known of",
+    }
+    for name in ("window_tokens", "window_kv_bytes_per_token", "state_bytes")
+}
 
 
 class ServingRow(Row):
@@ -201,7 +219,7 @@ class TierFile(Row):
         defaults = data.get("defaults") or {}
         if not isinstance(defaults, dict):
             raise ValueError("defaults must be a mapping")
-        fitted = merged({"serving": fitted_serving()}, defaults)
+        fitted = merged({"serving": fitted_serving(), "shape": _NO_HYBRID}, defaults)
         rest["tiers"] = {
             tier_id: merged(fitted, row) if isinstance(row, dict) else row
             for tier_id, row in data["tiers"].items()

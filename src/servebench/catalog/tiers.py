@@ -22,6 +22,9 @@ class ModelShape:
     attn_prefill_flop: float  # f_p
     non_expert_bytes_per_param: float  # wb_ne: 1 = fp8
     expert_bytes_per_param: float  # wb_e: 0.5625 = fp4 with its scales
+    window_tokens: int = 0  # W: sliding-window layers read no more of a context than this
+    window_kv_bytes_per_token: float = 0.0  # what they hold of one token
+    state_bytes: float = 0.0  # recurrent states of linear-attention layers, per sequence
 
     @property
     def params_expert(self) -> float:
@@ -34,6 +37,11 @@ class ModelShape:
             self.params_non_expert * self.non_expert_bytes_per_param
             + self.params_expert * self.expert_bytes_per_param
         )
+
+    @property
+    def sequence_bytes(self) -> float:
+        """What a sequence holds however long it is: full windows and states."""
+        return self.window_tokens * self.window_kv_bytes_per_token + self.state_bytes
 
 
 @dataclass(frozen=True, slots=True)

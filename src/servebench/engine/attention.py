@@ -2,8 +2,8 @@
 
 G_kv, the ways the cache is split: GQA under tensor parallelism min(tp, n_kv); MLA under tensor parallelism 1
 (every GPU holds all of the latent cache); data-parallel groups hold their own sequences and multiply it.
-Sliding-window and linear layers cost a constant per sequence. Sparse attention reads its indexer's keys over
-the whole context and index_top tokens of the cache: a constant too, for contexts longer than that.
+Linear layers cost a constant per sequence. Sliding windows are read up to their length; sparse attention reads
+its indexer's keys over the whole context and up to index_top tokens of the cache.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,9 @@ class AttentionCost(NamedTuple):
 
     context_bytes: float  # decode, per context token
     context_flop: float
-    sequence_bytes: float  # decode, per sequence
+    window_bytes: float  # decode, per context token up to window_tokens: sliding windows, or chosen tokens
+    window_tokens: float
+    sequence_bytes: float  # decode, per sequence: states
     pair_flop: float  # prefill, per (token x position)
     token_flop: float  # prefill, per token
 
@@ -50,19 +52,26 @@ def attention_cost(deployment: Deployment) -> AttentionCost:
     decode_flop = model.full_layers * model.decode_flop_per_context * queries
     pair_flop = model.full_layers * model.prefill_flop_per_pair
     chosen_bytes = chosen_flop = 0.0
+    top = 0
     if model.latent is not None and model.latent.index_top:
         top, index_share = model.latent.index_top, model.latent.index_dim / model.kv_values_per_layer
-        chosen_bytes = top * read * (1 - index_share)
+        chosen_bytes = read * (1 - index_share)
         chosen_flop = top * pair_flop
         read *= index_share
         decode_flop, pair_flop = _indexer_flop(model) * queries, _indexer_flop(model)
-    windows = model.window_bytes(deployment.kv_bytes) / groups
+    window_tokens, windows = float(model.window_tokens), 0.0
+    if model.window_tokens:
+        windows = model.window_bytes(deployment.kv_bytes) / model.window_tokens
+    elif chosen_bytes:
+        window_tokens, windows = float(top), chosen_bytes
     states = STATE_PASSES * model.state_bytes / gpus
     window_flop = model.window_layers * model.prefill_flop_per_pair * model.window_tokens
     return AttentionCost(
         context_bytes=read / groups,
         context_flop=decode_flop / gpus,
-        sequence_bytes=windows + states + chosen_bytes / groups,
+        window_bytes=windows / groups,
+        window_tokens=window_tokens,
+        sequence_bytes=states,
         pair_flop=pair_flop / gpus,
         token_flop=(window_flop + chosen_flop) / gpus,
     )

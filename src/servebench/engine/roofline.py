@@ -31,6 +31,8 @@ class Roofline(NamedTuple):
     routed: Array  # k/E, 0 for dense
     context_read_s: Array  # per context token
     context_s: Array
+    window_read_s: Array  # per context token up to window_tokens
+    window_tokens: Array
     sequence_read_s: Array
     pair_s: Array
     prefill_token_s: Array
@@ -84,6 +86,8 @@ def roofline(deployment: Deployment) -> Roofline:
         "routed": routed,
         "context_read_s": attention.context_bytes / hbm,
         "context_s": attention.context_flop / bf16,
+        "window_read_s": attention.window_bytes / hbm,
+        "window_tokens": attention.window_tokens,
         "sequence_read_s": attention.sequence_bytes / hbm,
         "pair_s": attention.pair_flop / bf16,
         "prefill_token_s": attention.token_flop / bf16,

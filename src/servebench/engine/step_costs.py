@@ -49,6 +49,8 @@ class StepCosts(NamedTuple):
     missed: Any  # 1 - k/E
     spread: Any
     context_s: Any  # per token of context
+    window_s: Any  # per token of context up to window_tokens
+    window_tokens: Any
     sequence_s: Any  # per decoding sequence
     pair_s: Any  # per (token x position)
     prefill_token_s: Any
@@ -90,6 +92,8 @@ def step_costs(peak: Roofline, efficiencies: Efficiencies) -> StepCosts:
         missed=1.0 - p.routed,
         spread=e.routing_spread,
         context_s=np.maximum(p.context_read_s / e.kv, p.context_s / e.mfu_attention),
+        window_s=p.window_read_s / e.hbm,
+        window_tokens=p.window_tokens,
         sequence_s=p.sequence_read_s / e.hbm + e.sequence_overhead_s / p.groups,
         pair_s=p.pair_s / e.mfu_attention,
         prefill_token_s=p.prefill_token_s / e.mfu_attention,

@@ -1,14 +1,15 @@
 """How long one engine step takes: one model for the mock, the plan and the validation against measurements.
 
-    t_d    = lin(T_d) + kv S + T_d (head + link) + B (t_seq + windows, states)          T_d = B (1 + m)
+    t_d    = lin(T_d) + kv S + win min(S, B W) + T_d (head + link) + B (t_seq + states)      T_d = B (1 + m)
     t_p    = lin(n) + f_p n x + n (link + windows) + L tau_p
     t_step = t_d + t_p - phi min(t_d, t_p) + L tau + t_eng + m (tau + lin(T_d)/L)
     lin(T) = |P_ne read, P_ne T| + |P_exp U(T)/E read, P_exp (k/E) T|,   |a, b| = (a^4 + b^4)^(1/4)
     U(T)   = E (1 - (1 - k/E)^(s T))
 
 B decoding sequences whose contexts sum to S, m drafts; n prefill tokens whose positions sum to n x; phi the
-overlap of prefill and decode; s < 1 since routing is skewed. Without prompts a step is affine in S. Where
-attention runs in data-parallel groups, a lone prompt's dense part does not spread over them.
+overlap of prefill and decode; s < 1 since routing is skewed. Sliding windows are crossed together, at a mean
+context of W: exact where all sequences are on one side of it. Without prompts a step is affine in S on either
+side. Where attention runs in data-parallel groups, a lone prompt's dense part does not spread over them.
 
 The formulas are plain arithmetic, so that floats and arrays take the same ones. Not a simulator of kernels:
 engine.step_costs says where the seconds come from.
@@ -49,7 +50,7 @@ class StepParts(NamedTuple):
     linear_s: float  # matrix products of the decoding sequences' tokens, the vocabulary's included
     attention_decode_s: float
     communication_s: float
-    sequences_s: float  # t_seq B, and windows and states read once per sequence
+    sequences_s: float  # t_seq B, and states read once per sequence
     prefill_linear_s: float
     attention_prefill_s: float
     prefill_communication_s: float
@@ -83,9 +84,10 @@ def linear_s(costs: StepCosts, dense_tokens: Number, expert_tokens: Number) -> N
 
 def decode_parts(costs: StepCosts, decoding: Number, context_tokens: Number) -> DecodeParts:
     tokens = decoding * costs.queries
+    windows = lesser(context_tokens, decoding * costs.window_tokens)
     return DecodeParts(
         linear_s(costs, tokens, tokens) + costs.head_s * tokens,
-        costs.context_s * context_tokens,
+        costs.context_s * context_tokens + costs.window_s * windows,
         costs.link_s * tokens,
         costs.sequence_s * decoding,
     )
@@ -191,7 +193,9 @@ class StepTimeModel:
         return total
 
     def kv_pool_tokens(self) -> int:
-        """(G (0.9 cap - 4 GB) - weights) / kappa * G_kv / G; 0 where the weights don't fit."""
+        """(G (0.9 cap - 4 GB) - weights) / kappa * G_kv / G, less the windows and states of max_num_seqs
+        sequences; 0 where nothing is left."""
         copies = self.serving.gpus / self.serving.kv_shards
         pool = pool_bytes(self.serving.gpus, self.gpu.memory_bytes, self.shape.weight_bytes, copies=copies)
-        return int(pool / self.shape.kv_bytes_per_token)
+        pool -= self.serving.max_num_seqs * self.shape.sequence_bytes
+        return max(0, int(pool / self.shape.kv_bytes_per_token))

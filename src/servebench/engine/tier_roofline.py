@@ -8,6 +8,7 @@ import numpy as np
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.tiers import ModelShape, ServingProfile
+from servebench.engine.attention import STATE_PASSES
 from servebench.engine.roofline import Roofline, all_reduce_s, all_to_all_s, peak_flops
 
 
@@ -27,7 +28,9 @@ def tier_roofline(shape: ModelShape, serving: ServingProfile, gpu: Gpu) -> Roofl
         "routed": used if shape.params_expert else 0.0,
         "context_read_s": shape.kv_bytes_per_token / serving.kv_shards / hbm,
         "context_s": shape.attn_decode_flop * (1 + serving.draft_tokens) / G / bf16,
-        "sequence_read_s": 0.0,
+        "window_read_s": shape.window_kv_bytes_per_token / serving.kv_shards / hbm,
+        "window_tokens": shape.window_tokens,
+        "sequence_read_s": STATE_PASSES * shape.state_bytes / G / hbm,
         "pair_s": shape.attn_prefill_flop / G / bf16,
         "prefill_token_s": 0.0,
         "reduce_s": reduce_s,
