@@ -7,6 +7,7 @@ from mock_server import openapi_schemas as schemas
 
 _JSON = "application/json"
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+_MAP = {"type": "object"}
 _NOT_SERVED = ("embedding-models", "image-generation-models", "video-generation-models")
 
 
@@ -45,13 +46,53 @@ def _paths(names: list[str]) -> dict[str, Any]:
         "/v1/language-models": {"get": _get("The models, with modalities.", "LanguageModelList")},
         "/v1/language-models/{id}": {"get": _named("One model.", "LanguageModel", names=names)},
         **{f"/v1/{kind}": {"get": _get("None is served.", "NoModels")} for kind in _NOT_SERVED},
-        "/health": {
-            "get": {"security": [], "responses": {"200": _body("Alive.", {_JSON: {"type": "object"}})}}
-        },
+        **_operators(names),
+        "/health": {"get": {"security": [], "responses": {"200": _body("Alive.", {_JSON: _MAP})}}},
         "/metrics": {
             "get": {
                 "security": [],
                 "responses": {"200": _body("vLLM's metrics and the mock's.", {"text/plain": {}})},
+            }
+        },
+    }
+
+
+def _operators(names: list[str]) -> dict[str, Any]:
+    """What is the mock's alone: no key, no dialect."""
+    text = "The document in force: faults, rate limits, what the journal keeps."
+    document = {**_body(text, {_JSON: _ref("MockConfig")})}
+    lines = _body("A request a line, with the verdicts on its client.", {"application/x-ndjson": {}})
+    last = {"name": "last", "in": "query", "schema": {"type": "integer", "minimum": 1}}
+    model = {"name": "model", "in": "query", "schema": {"type": "string", "enum": names}}
+    plain: dict[str, Any] = {"security": []}
+    return {
+        "/admin/config": {
+            "get": {**plain, "responses": {"200": document}},
+            "post": {
+                **plain,
+                "summary": "Replaces it, at once and whole; or 400 names every problem.",
+                "requestBody": _request("MockConfig"),
+                "responses": {"200": document, "400": _both()},
+            },
+        },
+        "/admin/journal": {
+            "get": {**plain, "parameters": [last], "responses": {"200": lines, "400": _flat()}}
+        },
+        "/admin/verdict": {
+            "get": {**plain, "responses": {"200": _body("A summary of the verdicts.", {_JSON: _MAP})}}
+        },
+        "/admin/reset": {
+            "post": {
+                **plain,
+                "summary": "Empties the journal and fills the buckets; the document begins again.",
+                "responses": {"200": document},
+            }
+        },
+        "/debug/engine": {
+            "get": {
+                **plain,
+                "parameters": [model],
+                "responses": {"200": _body("The engine's own times.", {_JSON: _MAP}), "404": _flat()},
             }
         },
     }
@@ -64,10 +105,11 @@ def _chat() -> dict[str, Any]:
     }
     done = _body("The answer.", {_JSON: answers, "text/event-stream": {}})
     refused = {"400": _both(), "404": _flat(), "413": _flat(), "415": _text(), "422": _text()}
+    refused |= {"429": _flat(), "503": _flat()}
     return {
         "summary": "Streamed, whole or deferred.",
         "requestBody": _request("ChatRequest"),
-        "responses": {"200": done, **_common(), **refused, "429": _flat()},
+        "responses": {"200": done, **_common(), **refused},
     }
 
 
@@ -92,7 +134,7 @@ def _respond() -> dict[str, Any]:
     return {
         "summary": "Streamed or whole; stored unless store is false.",
         "requestBody": _request("ResponseRequest"),
-        "responses": {"200": done, **_common(), **refused, "429": _flat()},
+        "responses": {"200": done, **_common(), **refused, "429": _flat(), "503": _flat()},
     }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from mock_server.chat_request import ROLES, SERVICE_TIERS
 from mock_server.choices import MAX_CHOICES, MAX_STOPS, MAX_TOOLS
+from mock_server.fault_rules import MockConfig
 from mock_server.fields import MAX_INTEGER
 from mock_server.tool_fields import SERVER_TOOLS, TOOL_CHOICES
 
@@ -18,7 +19,14 @@ _UUID: Schema = {"type": "string", "format": "uuid"}
 
 def components(models: list[str]) -> dict[str, Schema]:
     """models: the names that are served."""
-    return {**_requests({"type": "string", "enum": models}), **_answers(), **_catalog()}
+    return {
+        **_requests({"type": "string", "enum": models}),
+        **_answers(),
+        **_catalog(),
+        "MockConfig": MockConfig.model_json_schema(
+            ref_template="#/components/schemas/MockConfig/$defs/{model}"
+        ),
+    }
 
 
 def _object(required: Schema, optional: Schema | None = None) -> Schema:

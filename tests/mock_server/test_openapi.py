@@ -16,6 +16,8 @@ from tests.mock_server.raw_http import ask
 # ignored_auth wants any unknown key refused with 401: the mock takes every key, or refuses as xAI does, with
 # 400. ensure_resource_availability wants every response kept: the request may say store false.
 NOT_CHECKED = "ignored_auth,ensure_resource_availability"
+# these would change the server that is being tried, or show its innards
+NOT_ASKED = "^/(admin|debug)"
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,14 @@ def brief_url() -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # some 15 s where the machine is one's own
 def test_schemathesis_finds_nothing(brief_url: str, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{brief_url}/openapi.json"]
     command += ["-H", "Authorization: Bearer any", "--exclude-checks", NOT_CHECKED, "--seed", "1"]
-    command += ["--max-examples", "15", "--request-timeout", "60", "--no-color", "--warnings", "off"]
+    command += ["--exclude-path-regex", NOT_ASKED]
+    command += ["--max-examples", "10", "--request-timeout", "60", "--no-color", "--warnings", "off"]
     command += ["--suppress-health-check", "all", "--report-dir", str(tmp_path), "--continue-on-failure"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=360, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout[-6000:]
     counted = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert counted is not None, done.stdout[-600:]
