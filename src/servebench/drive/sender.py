@@ -79,6 +79,11 @@ class Sender:
         self._told: dict[str, dict[str, float]] = {"retries": {}, "throttled_s": {}}
 
     @property
+    def held(self) -> int:
+        """Requests that wait for the budget."""
+        return len(self._held)
+
+    @property
     def waiting(self) -> int:
         """Requests that are neither sent nor given up."""
         return len(self._held) + len(self._timers)

@@ -65,7 +65,7 @@ class LoadSession:
         self.disk_error: str | None = None
         self.records = 0
         self.stalls = Stalls(self._look)
-        self._on_record, self._on_idle = on_record, on_idle
+        self._on_record, self._on_idle, self._on_stop = on_record, on_idle, on_stop
         self._writer = PartWriter(Path(settings.run_dir), shard)
         self._biller = Biller(settings.sheet)
         self._specs: dict[int, RequestSpec] = {}
@@ -292,7 +292,13 @@ class LoadSession:
 
     def _arrivals_ended(self) -> None:
         self._arrivals_over = True
+        if self.sender.held:  # what the budget keeps back must not make the run go on for ever
+            gevent.spawn_later(self.settings.grace_s, self._give_up_held)
         self._check_idle()
+
+    def _give_up_held(self) -> None:
+        if self.running and self.sender.held:
+            self._on_stop(f"the budget still kept {self.sender.held} requests waiting after the arrivals")
 
     def _under_way(self) -> int:
         return self.loop.in_flight + self.loop.queued + self._turns.waiting + self.sender.waiting

@@ -1,0 +1,305 @@
+"""The sender against servers that refuse, ask to wait, and come back; and a purse that is too small."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from servebench.catalog.load import load_catalog
+from servebench.cost.bound import Bounds, bound_terms
+from servebench.cost.budget import Lender, Purse, Statement
+from servebench.drive.billing import Biller, out_of_credits
+from servebench.drive.money import Money
+from servebench.drive.retries import On429, RetryRules, wait_s
+from servebench.drive.sender import NO_CREDITS, Sender
+from servebench.meter import Outcome, RequestRecord
+from servebench.meter.call import Call, Target, Timeouts
+from servebench.meter.engine_loop import EngineLoop
+from servebench.workload.spec import RequestSpec
+from tests.meter.servers import frame, read_request, serve
+
+SHEET = load_catalog().price("grok-4.3")
+TIER = load_catalog().tier("grok-4.3")
+USAGE = {
+    "prompt_tokens": 500, "completion_tokens": 10, "total_tokens": 510,
+    "cost_in_usd_ticks": 500 * 12_500 + 10 * 25_000,
+}  # fmt: skip
+BILL = USAGE["cost_in_usd_ticks"]
+
+
+def answer(usage: dict[str, Any] | None = USAGE) -> bytes:
+    body: dict[str, Any] = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+    text = json.dumps(body if usage is None else {**body, "usage": usage}).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(text),
+        text,
+    )
+
+
+def refusal(status: int, error: str = "no", *headers: str) -> bytes:
+    text = json.dumps({"code": "x", "error": error}).encode()
+    lines = "".join(f"{header}\r\n" for header in headers)
+    return f"HTTP/1.1 {status} X\r\n{lines}content-length: {len(text)}\r\n\r\n".encode() + text
+
+
+class Scripted:
+    """Answers the n-th request over all connections with the n-th bytes; the last ones go on for ever."""
+
+    def __init__(self, *answers: bytes, delay_s: float = 0.0) -> None:
+        self.answers, self.delay_s = answers, delay_s
+        self.at_s: list[float] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, sock: socket.socket) -> None:
+        while True:
+            read_request(sock)
+            with self._lock:
+                number = len(self.at_s)
+                self.at_s.append(time.monotonic())
+            time.sleep(self.delay_s)
+            sock.sendall(self.answers[min(number, len(self.answers) - 1)])
+
+
+Done = list[tuple[RequestRecord, dict[str, int]]]
+
+
+def send(
+    server: Callable[[socket.socket], None],
+    count: int = 1,
+    *,
+    rules: RetryRules | None = None,
+    money: Callable[[Callable[[Statement], None]], Money] | None = None,
+    lender: Lender | None = None,
+    gap_s: float = 0.0,
+    close_after_s: float | None = None,
+) -> tuple[Done, Sender, list[str]]:
+    """The records and their charges in order of completion."""
+    done: Done = []
+    stops: list[str] = []
+    over = Event()
+
+    def ended(record: RequestRecord, chunk_us: Any, charge: dict[str, int]) -> None:
+        done.append((record, charge))
+        if len(done) == count:
+            over.set()
+
+    with serve(server) as port:
+        loop = EngineLoop(Target("127.0.0.1", port), timeouts=Timeouts(first_byte_s=3.0))
+
+        def now_ns() -> int:
+            return time.monotonic_ns() - loop.t0_ns
+
+        def hear(statement: Statement) -> None:
+            assert lender is not None
+            for lease in lender.hear(statement):
+                sender.lease(lease)
+
+        def speak(statement: Statement) -> None:
+            gevent.get_hub().loop.run_callback(hear, statement)
+
+        sender = Sender(
+            loop,
+            biller=Biller(SHEET),
+            rules=rules or RetryRules(),
+            seed=1,
+            now_ns=now_ns,
+            stop=stops.append,
+            money=None if money is None else money(speak),
+        )
+        try:
+            if lender is not None:
+                for lease in lender.open():
+                    sender.lease(lease)
+            with gevent.Timeout(20):
+                for number in range(count):
+                    call = Call(number, "chat", None, 0, "grok-4.3", now_ns(), b"{}", 10)
+                    spec = RequestSpec(
+                        id=number, class_name="chat", session=None, turn=0, model="grok-4.3",
+                        prompt_tokens=500, output_tokens=10, reasoning_effort="low", tool_names=(), tool_choice=None,
+                        prefix_key="", prefix_tokens=0,
+                    )  # fmt: skip
+                    sender.submit(call, spec, ended)
+                    gevent.sleep(gap_s)
+                if close_after_s is not None:
+                    gevent.sleep(close_after_s)
+                    sender.close()
+                over.wait()
+            return done, sender, stops
+        finally:
+            loop.close()
+
+
+def one(done: Done) -> RequestRecord:
+    assert len(done) == 1
+    return done[0][0]
+
+
+def test_without_retries_a_failure_is_a_failure() -> None:
+    done, sender, _ = send(Scripted(refusal(503)))
+    record = one(done)
+    assert (record.outcome, record.attempts, record.throttled_ns) == (Outcome.HTTP_5XX, 1, 0)
+    assert sender.retries == {}
+
+
+def test_a_retry_succeeds_and_its_waiting_is_apart_from_latency() -> None:
+    done, sender, _ = send(Scripted(refusal(503), refusal(503), answer()), rules=RetryRules(3))
+    record = one(done)
+    assert (record.outcome, record.attempts) == (Outcome.SUCCESS, 3)
+    assert sender.retries == {"http_5xx": 2}
+    # half to whole of 0.5 s, then of 1 s
+    assert 0.7 < record.throttled_ns / 1e9 < 2.5
+    assert sender.throttled_s["http_5xx"] == pytest.approx(record.throttled_ns / 1e9)
+    assert record.ttft_s is not None
+    assert record.client_lag_s is not None
+    whole_s = (record.end_ns - record.intended_ns) / 1e9
+    assert record.ttft_s == pytest.approx(whole_s - record.throttled_ns / 1e9, abs=0.05)
+    assert 0 <= record.client_lag_s < whole_s - record.throttled_ns / 1e9
+    assert sender.take()["retries"] == {"http_5xx": 2}
+    assert sender.take()["retries"] == {"http_5xx": 0}
+
+
+def test_retries_are_bounded_and_what_brought_tokens_is_never_sent_again() -> None:
+    server = Scripted(refusal(500))
+    done, _, _ = send(server, rules=RetryRules(1))
+    assert (one(done).outcome, one(done).attempts, len(server.at_s)) == (Outcome.HTTP_5XX, 2, 2)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunk = frame(b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n')
+
+    def cut(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(head + chunk)
+
+    done, _, _ = send(cut, rules=RetryRules(3))
+    record, charge = done[0]
+    assert (record.outcome, record.attempts) == (Outcome.STREAM_CUT, 1)
+    assert charge["input"] == 500 * 12_500, "estimated from what was planned"
+    assert record.cost_source == "estimated"
+
+
+def test_a_lost_connection_before_the_answer_is_retried_and_its_estimate_counts_apart() -> None:
+    seen: list[int] = []
+
+    def server(sock: socket.socket) -> None:
+        read_request(sock)
+        seen.append(1)
+        if len(seen) > 1:
+            sock.sendall(answer())
+
+    done, _, _ = send(server, rules=RetryRules(1))
+    record, charge = done[0]
+    assert (record.outcome, record.attempts, record.cost_source) == (Outcome.SUCCESS, 2, "billed")
+    assert record.retry_cost_usd == "0.000625"  # 500 prompt tokens that the server may have read
+    assert charge["retry"] == 6_250_000
+
+
+@pytest.mark.parametrize(("mode", "sent"), [("respect", 3), ("drop", 2), ("fail", 3)])
+def test_a_429_with_retry_after(mode: On429, sent: int) -> None:
+    """The second of three requests, 0.1 s apart, falls into the pause of 0.6 s; so does the third."""
+    server = Scripted(refusal(429, "slow down", "retry-after: 0.6"), answer())
+    done, sender, _ = send(server, 3, rules=RetryRules(0, mode), gap_s=0.1, close_after_s=1.4)
+    outcomes = sorted(record.outcome.value for record, _ in done)
+    waited_s = sorted(record.throttled_ns / 1e9 for record, _ in done)
+    if mode == "respect":
+        assert outcomes == ["http_429", "success", "success"]
+        assert 0.3 < waited_s[1] <= waited_s[2] < 1.0
+        assert min(server.at_s[1:]) - server.at_s[0] > 0.55, "nothing was sent in the pause"
+        assert sender.throttled_s["http_429"] == pytest.approx(sum(waited_s))
+    elif mode == "drop":
+        assert outcomes == ["http_429", "shed", "shed"]
+        assert len(server.at_s) == 1
+    else:
+        assert outcomes == ["http_429", "success", "success"]
+        assert waited_s == [0, 0, 0]
+        assert len(server.at_s) == sent
+
+
+def test_respected_and_retried_a_429_is_a_success() -> None:
+    server = Scripted(refusal(429, "slow down", "retry-after-ms: 300"), answer())
+    done, _, _ = send(server, rules=RetryRules(2))
+    record = one(done)
+    assert (record.outcome, record.attempts) == (Outcome.SUCCESS, 2)
+    assert 0.29 < record.throttled_ns / 1e9 < 0.9
+    assert record.ttft_s is not None
+    assert record.ttft_s < 0.3
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_out_of_credits_stops_at_once(status: int) -> None:
+    text = (
+        "Your team 6f0b4b1c has either used all available credits or reached its monthly spending limit. To "
+        "continue making API requests, please purchase more credits or raise your spending limit."
+    )
+    server = Scripted(answer(), refusal(status, text), answer())
+    done, sender, stops = send(server, 4, rules=RetryRules(5), gap_s=0.15)
+    assert stops == [NO_CREDITS]
+    assert len(server.at_s) == 2, "nothing is sent after the refusal, and it is not retried"
+    assert [record.outcome for record, _ in done][2:] == [Outcome.SHED, Outcome.SHED]
+    refused = done[1][0]
+    assert out_of_credits(refused)
+    assert sender.held_since_ns == refused.intended_ns
+
+
+def test_other_refusals_are_no_lack_of_credits() -> None:
+    done, _, stops = send(Scripted(refusal(429, "Too many requests for team x and model grok-4.3.")))
+    assert not out_of_credits(one(done))
+    assert stops == []
+
+
+def budget(lender: Lender) -> Callable[[Callable[[Statement], None]], Money]:
+    terms = bound_terms(TIER, bytes_per_token=4.0, preamble_tokens=192, max_reasoning_tokens=2_000)
+    return lambda speak: Money(Purse(0), Bounds(SHEET, terms), speak)
+
+
+# 500 tokens by 4 bytes are at most 667 by 3
+BOUND = 667 * 12_500 + (10 + 2_000) * 25_000
+
+
+def test_the_budget_holds_back_what_does_not_fit_and_goes_on_as_bills_come() -> None:
+    """Room for two bounds, and for the bills of five requests in the end."""
+    lender = Lender(2 * BOUND + 4 * BILL, 1)
+    server = Scripted(answer(), delay_s=0.1)
+    done, sender, _ = send(server, 5, money=budget(lender), lender=lender)
+    assert [record.outcome for record, _ in done] == [Outcome.SUCCESS] * 5
+    assert sender.final()["budget"]["spent_ticks"] == 5 * BILL
+    assert sender.throttled_s["budget"] > 0.05
+    waited = [record for record, _ in done if record.throttled_ns > 50_000_000]
+    assert len(waited) == 3, "two had room at once"
+    assert all(record.client_lag_s is not None and record.client_lag_s < 0.1 for record in waited)
+
+
+def test_a_bill_that_never_comes_keeps_its_bound() -> None:
+    lender = Lender(2 * BOUND + BILL - 1, 1)
+    done, sender, _ = send(
+        Scripted(answer(None), answer()), 3, money=budget(lender), lender=lender, gap_s=0.1, close_after_s=0.3
+    )
+    assert [record.outcome for record, _ in done] == [Outcome.SUCCESS, Outcome.SUCCESS, Outcome.SHED]
+    facts = sender.final()["budget"]
+    assert (facts["spent_ticks"], facts["reserved_ticks"], facts["kept_requests"]) == (BILL, BOUND, 1)
+    assert lender.exhausted
+    assert sender.held_since_ns == done[2][0].intended_ns
+
+
+def test_a_broken_bound_is_reported_and_raises_the_next() -> None:
+    dear = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 3000}, "total_tokens": 3510}
+    dear["cost_in_usd_ticks"] = 500 * 12_500 + 3010 * 25_000
+    lender = Lender(100 * BOUND, 1)
+    done, sender, _ = send(Scripted(answer(dear)), 2, money=budget(lender), lender=lender, gap_s=0.2)
+    facts = sender.final()["budget"]
+    assert facts["broken"] == 1, "the second request's bound was raised"
+    assert facts["broken_ticks"] == dear["cost_in_usd_ticks"] - BOUND  # type: ignore[operator]
+    assert facts["breaks"][0]["id"] == done[0][0].id
+    assert facts["largest_reasoning_seen_tokens"] == 3000
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 10])
+def test_backoff_is_bounded_and_jittered(attempts: int) -> None:
+    low, high = wait_s(attempts, None, 0.0), wait_s(attempts, None, 1.0)
+    assert high == min(0.5 * 2 ** (attempts - 1), 30)
+    assert low == high / 2
+    assert wait_s(attempts, 4.0, 0.5) == pytest.approx(4.2)
