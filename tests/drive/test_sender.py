@@ -121,8 +121,8 @@ def send(
                     call = Call(number, "chat", None, 0, "grok-4.3", now_ns(), b"{}", 10)
                     spec = RequestSpec(
                         id=number, class_name="chat", session=None, turn=0, model="grok-4.3",
-                        prompt_tokens=500, output_tokens=10, reasoning_effort="low", tool_names=(), tool_choice=None,
-                        prefix_key="", prefix_tokens=0,
+                        prompt_tokens=500, output_tokens=10, reasoning_effort="low", tool_names=(),
+                        tool_choice=None, prefix_key="", prefix_tokens=0,
                     )  # fmt: skip
                     sender.submit(call, spec, ended)
                     gevent.sleep(gap_s)
