@@ -77,6 +77,18 @@ ROUTERS = ("least-loaded", "round-robin", "prefix-aware")  # engine.router's, wh
     "--key", "keys", metavar="KEY", multiple=True, help="API key to take, repeatable.  [default: any]"
 )
 @click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Serve https with this certificate chain (PEM).",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The certificate's key (PEM).",
+)
+@click.option(
     "--exit-with-fd", type=click.IntRange(0), metavar="FD", help="Stop when this inherited pipe closes."
 )
 def command(
@@ -96,12 +108,16 @@ def command(
     limit_tier: str | None,
     queue_limit: int | None,
     keys: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
     exit_with_fd: int | None,
 ) -> None:
     """Serve the mock: an OpenAI-compatible server in xAI's dialect, timed by a model of continuous batching.
 
     Prints `listening on http://HOST:PORT` and serves until SIGINT or SIGTERM.
     """
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together.")
     from mock_server.serve import ServeOptions, serve
     from servebench.engine.disaggregation import parse_split
 
@@ -123,6 +139,7 @@ def command(
             faults=faults,
             limit_tier=limit_tier,
             queue_limit=queue_limit,
+            tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
             exit_fd=exit_with_fd,
         )
     )

@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,7 @@ class ServeOptions:
     drafts: int | None = None  # with accepted: in place of the tiers' own
     accepted: float | None = None
     workers: int = 1
+    tls: tuple[Path, Path] | None = None  # certificate chain and key, PEM
 
 
 def serve(options: ServeOptions) -> None:
@@ -69,7 +71,7 @@ def serve(options: ServeOptions) -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
     if options.workers == 1:
         sock = listen(options.host, options.port)
-        announce(options.host, sock)
+        announce(options.host, sock, tls=tls_context(options) is not None)
         serve_part(Part(options, models, config, sock, options.exit_fd))
     else:
         _require_separable(options)
@@ -87,6 +89,8 @@ def _require_separable(options: ServeOptions) -> None:
         problems.append("--router prefix-aware looks into every replica's cache, so it needs --workers 1")
     if options.split is not None:
         problems.append("--disaggregate sends KV between replicas of one process, so it needs --workers 1")
+    if options.tls is not None:
+        problems.append("--tls-cert: connections are handed between workers, so it needs --workers 1")
     if not hasattr(os, "memfd_create"):
         problems.append("--workers needs Linux")
     if problems:
@@ -113,9 +117,21 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return sock
 
 
-def announce(host: str, sock: socket.socket) -> None:
+def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
+    """Raises UsageError for files that hold no certificate and key."""
+    if options.tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(*options.tls)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"--tls-cert, --tls-key: no certificate and key in PEM ({error})") from None
+    return context
+
+
+def announce(host: str, sock: socket.socket, *, tls: bool = False) -> None:
     shown = f"[{host}]" if ":" in host else host
-    print(f"listening on http://{shown}:{sock.getsockname()[1]}", flush=True)
+    print(f"listening on http{'s' if tls else ''}://{shown}:{sock.getsockname()[1]}", flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +248,8 @@ async def _serve(part: Part) -> None:
             adopt=partial(adopt, runner.server),
         )
     try:
-        await web.SockSite(runner, part.sock, backlog=_BACKLOG).start()
+        site = web.SockSite(runner, part.sock, backlog=_BACKLOG, ssl_context=tls_context(part.options))
+        await site.start()
         await stop.wait()
     finally:
         loop.call_later(STOP_GRACE_S, _cut, runner)

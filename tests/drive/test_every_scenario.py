@@ -15,6 +15,7 @@ from servebench.drive.options import build_plan
 from servebench.workload.planned import planned
 from servebench.workload.scenario import load_scenario, scenario_names
 from servebench.workload.sessions import split_id
+from tests.drive.mock_journal import assert_bills_agree, journal
 from tests.mock_server.server_process import running_mock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,7 @@ def test_a_scenario_runs_and_reaches_its_cache_share(name: str, url: str, tmp_pa
     assert facts["scenario"]["name"] == name
     assert len(rows) == facts["planned_requests"] or name == "agent_tools"
     assert {row["outcome"] for row in rows} == {"success"}
+    assert_bills_agree(rows, journal(url))
     plan = build_plan(
         load_scenario(name), model="grok-4.3", seed=seed, rate_rps=rate, duration_s=duration, task_grace_s=0
     )

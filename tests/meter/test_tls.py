@@ -2,10 +2,8 @@
 HTTP.
 """
 
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,30 +14,19 @@ from servebench.errors import UsageError
 from servebench.meter.call import Target, Timeouts
 from servebench.meter.record import Outcome
 from servebench.meter.tls import RecordFraming
+from tests.certificates import make_certificates, needs_openssl
 from tests.meter.servers import FAST, STREAM_HEAD, Handler, frame, read_request, run_calls, serve
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+pytestmark = needs_openssl
 
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca.pem, and a certificate of it for 127.0.0.1 in server.pem and server.key."""
-    place = tmp_path_factory.mktemp("tls")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    authority = ["-x509", "-days", "2", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem"]
-    openssl(place, "req", *curve, *authority, "-addext", "keyUsage=critical,keyCertSign")
-    openssl(place, "req", *curve, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
-    (place / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
-    openssl(place, "x509", "-req", "-in", "server.csr", "-out", "server.pem", *signing)
-    return place
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 def encrypted(folder: Path, handler: Handler, version: ssl.TLSVersion | None = None) -> Handler:
