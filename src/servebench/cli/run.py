@@ -159,15 +159,11 @@ from servebench.cli.run_money import money_options
     multiple=True,
     help="With --target mock: serve this tier profile (of `servebench calibrate`); repeatable.",
 )
-<<<<<<< HEAD
 @money_options
-@click.option("--web", is_flag=True, help="Locust's web UI on http://127.0.0.1:8089 instead of headless.")
-=======
 @click.option("--web", is_flag=True, help="Locust's web UI on http://127.0.0.1 instead of headless.")
 @click.option(
     "--web-port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="With --web: its port."
 )
->>>>>>> 2f77e33 (The web UI's tab and its stop button in a real browser; --web-port)
 @click.option(
     "--out", type=click.Path(file_okay=False), help="Run directory (default runs/<UTC>-<scenario>-<seed>)."
 )

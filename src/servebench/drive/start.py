@@ -92,37 +92,12 @@ def start(request: RunRequest, *, spawn: bool, silent: bool = False) -> int:
     mock = _mock(request, model, wait=spawn or request.refresh_prices) if request.target == "mock" else None
     try:
         begun = mock is not None and not mock.listens
-<<<<<<< HEAD
         settings = _settings(request, plan, run_dir, mock)
         if request.max_cost_usd is not None or is_paid(settings):
             workload = plan.build()
             check_budget(settings, workload)
             confirm(settings, workload, yes=request.yes)
-        web_port = _WEB_PORT if request.web else None
-=======
-        if not begun:
-            targets.check_target(url, model)
-        settings = RunSettings(
-            plan=plan,
-            target_url=url,
-            target_kind=kind,
-            price_date=price_date(model),
-            run_dir=str(run_dir),
-            run_id=run_dir.name,
-            slo=request.slo,
-            goodput=request.goodput,
-            command=tuple(redact_command(sys.argv)),
-            junit=request.junit,
-            markdown=request.markdown,
-            print_json=request.print_json,
-            quiet=request.quiet,
-            metrics_port=request.metrics_port,
-            cooldown_s=request.cooldown_s,
-            max_in_flight=request.max_in_flight,
-            grace_s=request.grace_s,
-        )
         web_port = request.web_port if request.web else None
->>>>>>> 2f77e33 (The web UI's tab and its stop button in a real browser; --web-port)
         mock_fds = launch.hand_over(mock) if mock is not None and begun else ""
         command = launch.locust_command(
             settings, workers=_workers(request), web_port=web_port, mock_fds=mock_fds
