@@ -42,7 +42,7 @@ class Turns:
         """What an ended call leaves its session in, and what follows. None, None: it has no session."""
         if record.session is None:
             return None, None
-        outcome = TurnOutcome(ok=record.ok, tool_calls=record.tool_calls)
+        outcome = TurnOutcome(ok=record.ok, tool_calls=record.tool_calls - record.broken_tool_calls)
         next_turn = self._workload.next_turn(record.id, outcome)
         if next_turn is None:
             last = split_id(record.id)[1] + 1 == self._workload.session_turns(record.id)

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from servebench.meter.tool_arguments import argument_piece
+
 MAX_MESSAGE: Final = 200
 _SECRET: Final = re.compile(
     r"(?i:bearer|basic)\s+[^\s\"',;]+"
@@ -99,6 +101,7 @@ class Parts:
     reasoning: bool = False
     finish_reason: str | None = None
     tool_calls: frozenset[object] = frozenset()
+    arguments: tuple[tuple[object, str], ...] = ()  # by tool call
     field: str = ""
     plain: bool = False
 
@@ -115,7 +118,7 @@ def read_choices(choices: list[Any], key: str) -> Parts | None:
     """choices of a chunk (key "delta") or a whole answer ("message"); None when they are not the dialect."""
     carried: list[str] = []
     finish: str | None = None
-    tools: set[object] = set()
+    tools: dict[object, str] = {}
     for choice in choices:
         delta = (choice.get(key) or {}) if isinstance(choice, dict) else None
         if not isinstance(delta, dict):
@@ -128,7 +131,9 @@ def read_choices(choices: list[Any], key: str) -> Parts | None:
         ]
         calls = delta.get("tool_calls")
         if isinstance(calls, list):
-            tools.update(_tool_key(choice.get("index"), place, call) for place, call in enumerate(calls))
+            for place, call in enumerate(calls):
+                which = _tool_key(choice.get("index"), place, call)
+                tools[which] = tools.get(which, "") + argument_piece(call)
     names = set(carried)
     plain = len(choices) == 1 and finish is None and len(carried) == 1 and bool(names & (_TEXT | _REASONING))
     return Parts(
@@ -136,6 +141,7 @@ def read_choices(choices: list[Any], key: str) -> Parts | None:
         reasoning=bool(names & _REASONING),
         finish_reason=finish,
         tool_calls=frozenset(tools),
+        arguments=tuple(tools.items()),
         field=carried[0] if carried else "",
         plain=plain,
     )

@@ -130,6 +130,7 @@ class Exchange:
             chunks=len(times),
             reasoning_chunks=answer.reasoning_chunks,
             tool_calls=answer.tool_calls,
+            broken_tool_calls=answer.broken_tool_calls,
             user_stamps=self.user_stamps,
             coalesced=coalesced,
             reused_connection=self.reused,

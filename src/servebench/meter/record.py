@@ -104,6 +104,7 @@ class RequestRecord:
     session_state: str | None = None  # a SessionState; None: a request of its own
     asked_prompt_tokens: int | None = None  # as drawn; sent: as it was made, by the run's measure of text
     sent_prompt_tokens: int | None = None
+    broken_tool_calls: int = 0  # of tool_calls, those whose arguments are no JSON object
 
     @property
     def ok(self) -> bool:

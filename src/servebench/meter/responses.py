@@ -51,8 +51,16 @@ class ResponsesReader(AnswerReader):
     def _item(self, chunk: dict[str, Any], at_ns: int) -> None:
         """A call that came whole, as xAI sends them, carries its tokens now."""
         item, place = chunk.get("item"), chunk.get("output_index")
-        if isinstance(item, dict) and item.get("type") in _CALLS and place not in self._streamed_calls:
+        if not isinstance(item, dict) or item.get("type") not in _CALLS:
+            return
+        if place not in self._streamed_calls:
             self._count(Parts(visible=True, tool_calls=frozenset({place})), at_ns)
+        self._take_arguments(place, item)
+
+    def _take_arguments(self, place: object, item: dict[str, Any]) -> None:
+        """A finished item has them whole; those of a custom tool are any text."""
+        if item.get("type") == "function_call" and isinstance(item.get("arguments"), str):
+            self._arguments.put(place, item["arguments"])
 
     def _end(self, response: object) -> None:
         if not isinstance(response, dict):
@@ -81,6 +89,8 @@ class ResponsesReader(AnswerReader):
             return
         kinds = [item.get("type") for item in output if isinstance(item, dict)]
         calls = frozenset(place for place, kind in enumerate(kinds) if kind in _CALLS)
+        for place, item in enumerate(item for item in output if isinstance(item, dict)):
+            self._take_arguments(place, item)
         self._count(
             Parts(
                 visible="message" in kinds or bool(calls), reasoning="reasoning" in kinds, tool_calls=calls

@@ -17,6 +17,7 @@ import orjson
 from servebench.meter.answer import Parts, Usage, error_text, read_choices, read_usage, redact
 from servebench.meter.record import Outcome
 from servebench.meter.sse import Event, EventParser
+from servebench.meter.tool_arguments import ToolArguments
 
 MAX_BODY: Final = 1 << 24
 MAX_ERROR_BODY: Final = 1 << 16
@@ -61,6 +62,7 @@ class AnswerReader:
     """
 
     __slots__ = (
+        "_arguments",
         "_body",
         "_body_ns",
         "_body_size",
@@ -107,6 +109,7 @@ class AnswerReader:
         self._framed = True
         self._bundled = 0
         self._tools: set[object] = set()
+        self._arguments = ToolArguments()
         self._prefix = self._suffix = _NO_TEMPLATE
         self._from = self._upto = 0
         self._fast_reasoning = False
@@ -114,6 +117,10 @@ class AnswerReader:
     @property
     def tool_calls(self) -> int:
         return len(self._tools)
+
+    @property
+    def broken_tool_calls(self) -> int:
+        return self._arguments.broken
 
     @property
     def body_begun(self) -> bool:
@@ -227,6 +234,8 @@ class AnswerReader:
             elif self.first_visible_ns is None:
                 self.first_visible_ns = at_ns
         self._tools |= parts.tool_calls
+        for key, piece in parts.arguments:
+            self._arguments.add(key, piece)
         self.finish_reason = parts.finish_reason or self.finish_reason
 
     def _collect(self, piece: bytes, at_ns: int) -> None:
