@@ -22,6 +22,8 @@ from mock_server.tokens import token_count
 from servebench.catalog.tiers import Tier
 from servebench.engine.kv_cache import prompt_block_keys
 
+_KEPT_TEXT_BYTES = 4096  # of a prompt so short its text costs less than a request without it
+
 
 class Served(Protocol):
     """What admission must know of a model: the tier, and how much KV memory a replica of it has."""
@@ -44,7 +46,7 @@ class ServedTier:
 class Admitted:
     """A request that may be served: what it asks, what it will get, and what the engine must know of it.
 
-    The prompt's text is no longer in it: of a long one only the keys of its blocks stay.
+    The text of a long prompt is no longer in it: only the keys of its blocks stay.
     """
 
     chat: ChatRequest
@@ -112,7 +114,7 @@ def admit_parsed(chat: ChatRequest, served: Served, *, seed: int) -> Admitted:
     room = max(1, min(tier.context_length_tokens, served.kv_pool_tokens) - prompt_tokens)
     digest = request_digest(chat, text, seed=seed)
     return Admitted(
-        chat=replace(chat, contents=(), tools_json=b""),
+        chat=chat if len(text) < _KEPT_TEXT_BYTES else replace(chat, contents=(), tools_json=b""),
         tier_id=tier.id,
         answers=tuple(decide(chat, tier, digest, room_tokens=room, choice=i) for i in range(chat.choices)),
         prompt_tokens=prompt_tokens,

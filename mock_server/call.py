@@ -150,7 +150,13 @@ async def journaled(
     entry = journal.begin(request.path)
     call = Call(service, request, entry)
     try:
-        response = await _charged(call, answer)
+        try:
+            response = await answer(call)
+        except asyncio.CancelledError:
+            call.crashed()
+            raise
+        finally:
+            call.close()
     except HandOverError:  # the other worker's journal has it
         raise
     except RefusalError as refusal:
@@ -163,13 +169,3 @@ async def journaled(
         raise
     journal.end(entry)
     return response
-
-
-async def _charged(call: Call, answer: Callable[[Call], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    try:
-        return await answer(call)
-    except asyncio.CancelledError:
-        call.crashed()
-        raise
-    finally:
-        call.close()

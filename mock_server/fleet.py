@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import cast
 
 from mock_server import refusals
+from mock_server.admission import Admitted
 from mock_server.clock import EngineClock
 from mock_server.model import Model
 from mock_server.realtime import RealtimeReplica
@@ -124,7 +125,7 @@ class Fleet:
         share = self._share
         return RemotePlace(index, share.owner(name, index), share.slot(name, index), share.loads)
 
-    def choose(self, model: Model, sequence: EngineSequence, *, cache_key: str | None) -> Place | RemotePlace:
+    def choose(self, model: Model, admitted: Admitted, *, cache_key: str | None) -> Place | RemotePlace:
         """By the model's router among those that are up, or always the same one for the same cache key while
         it is up. Raises RefusalError where none is.
         """
@@ -138,6 +139,9 @@ class Fleet:
         if cache_key is not None:
             digest = blake2b(cache_key.encode(), digest_size=8).digest()
             return places[int.from_bytes(digest, "big") % len(places)]
+        sequence = None
+        if model.router == "prefix-aware":
+            sequence = EngineSequence(-1, 0.0, admitted.prompt_tokens, 1, admitted.block_keys)
         loads = [place if isinstance(place, RemotePlace) else place.telemetry.replica for place in places]
         # routers that look into caches are not for several workers: see serve
         return places[self._routers[model.tier.id](cast("list[Replica]", loads), sequence)]

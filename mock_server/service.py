@@ -157,8 +157,7 @@ class Service:
         if chosen is not None:
             return next(place for place in self.fleet.places(model.tier.id) if place.index == chosen)
         cache_key = request.headers.get("x-grok-conv-id") or admitted.chat.cache_key
-        asked = EngineSequence(-1, 0.0, admitted.prompt_tokens, 1, admitted.block_keys)
-        place = self.fleet.choose(model, asked, cache_key=cache_key)
+        place = self.fleet.choose(model, admitted, cache_key=cache_key)
         if isinstance(place, RemotePlace):
             self.share.loads.expect(place.slot)
             raise HandOverError(place.owner, body=body, replica=place.index)
