@@ -70,9 +70,7 @@ def test_bills_that_arrive_agree_and_the_rest_is_what_the_journal_says(
     ours = sum(ticks(row["cost_usd"]) for row in rows if row["id"] in estimated)
     theirs = sum(entries[row["request_id"]]["billed_ticks"] for row in rows if row["id"] in estimated)
     with capsys.disabled():
-        print(
-            f"\n{len(estimated)} of {len(rows)} estimated: ${ours / 1e10:.6f}, by the mock ${theirs / 1e10:.6f}"
-        )
+        print(f"\n{len(estimated)} of {len(rows)} estimated: ${ours / 1e10:.6f}; billed ${theirs / 1e10:.6f}")
     sums = [Decimal(text) for text in whole["cost_by_source_usd"].values()]
     assert sum(sums) == Decimal(whole["cost_usd"])
 
