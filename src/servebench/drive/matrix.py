@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from servebench.workload.scenario import load_scenario
 
 # what may differ between the command that began a matrix and the one that goes on with it
 _FREE = frozenset({
-    "model", "out", "print_json", "quiet", "markdown", "junit", "metrics_port", "processes", "tiers"
+    "model", "out", "print_json", "quiet", "markdown", "junit", "metrics_port", "processes", "tiers", "yes"
 })  # fmt: skip
 _INTERRUPTED = 130
 
@@ -41,8 +42,14 @@ def run_matrix(request: RunRequest, models: tuple[str, ...]) -> int:
         run_dir = out / model
         code = done.get(model)
         if code is None:
+            left_usd = _left_usd(request, out)
+            if left_usd is not None and left_usd <= 0:
+                _say(request, f"tier {number} of {len(models)}: {model} is left out, the budget is used up")
+                break
             _say(request, f"tier {number} of {len(models)}: {model}")
-            code = _run(request, model, run_dir)
+            # the budget is the whole matrix's, and one yes holds for all of it
+            one = dataclasses.replace(request, max_cost_usd=left_usd, yes=request.yes or number > 1)
+            code = _run(one, model, run_dir)
         else:
             _say(request, f"tier {number} of {len(models)}: {model} is there already")
         run = _read(model, run_dir, code, hashes[model])
@@ -91,7 +98,7 @@ def _checked(request: RunRequest, models: tuple[str, ...]) -> dict[str, str]:
             # the model's name stands in every body; all else is to be the same
             hashes[model] = plan.model_copy(update={"model": "any"}).build().schedule_hash
             if request.target != "mock":
-                targets.check_target(targets.resolved(request.target), model)
+                targets.check_target(targets.resolved(request.target), model, ca_file=request.ca_file)
             else:
                 load_catalog().tier(model)
         except UsageError as error:
@@ -101,12 +108,23 @@ def _checked(request: RunRequest, models: tuple[str, ...]) -> dict[str, str]:
     return hashes
 
 
+def _left_usd(request: RunRequest, out: Path) -> Decimal | None:
+    """Of the budget, what the runs so far have neither spent nor kept reserved; those cut short count too."""
+    if request.max_cost_usd is None:
+        return None
+    left_usd = request.max_cost_usd
+    for path in out.glob("*/manifest.json"):
+        budget = json.loads(path.read_text(encoding="utf-8")).get("budget") or {}
+        left_usd -= Decimal(budget.get("spent_usd", 0)) + Decimal(budget.get("reserved_usd", 0))
+    return left_usd
+
+
 def _settings(request: RunRequest) -> dict[str, Any]:
     """All that makes two commands the same matrix, as JSON has it."""
     asked = {k: v for k, v in dataclasses.asdict(request).items() if k not in _FREE}
     scenario = load_scenario(request.scenario).model_dump_json()
     asked["scenario_hash"] = hashlib.sha256(scenario.encode()).hexdigest()
-    made: dict[str, Any] = json.loads(json.dumps(asked))
+    made: dict[str, Any] = json.loads(json.dumps(asked, default=str))
     return made
 
 
