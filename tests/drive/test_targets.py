@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from servebench.drive.targets import DUMMY_KEY, api_key, check_target, is_xai, normalise_url
+from servebench.drive.targets import DUMMY_KEY, api_key, check_target, is_xai, normalise_url, time_scale
 from servebench.errors import OperationError, UsageError
+from tests.mock_server.server_process import running_mock
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,8 @@ def test_check_says_that_the_target_is_down() -> None:
 
     with pytest.raises(OperationError, match="does not answer"):
         check_target(f"http://127.0.0.1:{free_port()}", "grok-4.3")
+
+
+def test_a_mock_says_how_fast_its_time_goes() -> None:
+    with running_mock("--tier", "grok-4.3", "--time-scale", "2.5") as url:
+        assert time_scale(url) == 2.5

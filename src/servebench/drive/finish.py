@@ -77,6 +77,7 @@ class RunFacts:
             "scenario": plan.scenario.model_dump(mode="json"),
             "model": plan.model or plan.scenario.model,
             "target": {"kind": settings.target_kind, "url": settings.target_url},
+            "time_scale": settings.time_scale,
             "command": list(settings.command),
             "seed": plan.seed,
             "price_date": settings.price_date,

@@ -26,6 +26,7 @@ class RunSettings(BaseModel):
     plan: WorkloadPlan
     target_url: str
     target_kind: Literal["mock", "xai", "other"]
+    time_scale: float | None = None  # engine seconds per real second, where the target is a mock by URL
     price_date: str | None = None  # of the price sheet that computes the bill
     run_dir: str
     run_id: str

@@ -121,10 +121,14 @@ def _settings(
     if targets.is_xai(url) or request.refresh_prices:
         targets.check_key(url, ca_file=request.ca_file)
     sheet, notes = _prices(request, url, model, entry)
+    scale = targets.time_scale(url, ca_file=request.ca_file) if listens and kind == "other" else None
+    if scale not in (None, 1):
+        notes = (*notes, f"the target is a mock at {scale:g} times the speed: so are its latencies")
     return RunSettings(
         plan=plan,
         target_url=url,
         target_kind=kind,
+        time_scale=scale,
         price_date=None if sheet is None else sheet.as_of,
         run_dir=str(run_dir),
         run_id=run_dir.name,

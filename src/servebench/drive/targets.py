@@ -99,6 +99,22 @@ def check_key(url: str, *, ca_file: str | None = None, timeout_s: float = 5.0) -
         raise UsageError(f"target {url}: the key of {key_name(url)} can't be used: {said}")
 
 
+def time_scale(url: str, *, ca_file: str | None = None, timeout_s: float = 5.0) -> float | None:
+    """Engine seconds per real second of a mock, from its /health; None for any other server.
+
+    Raises OperationError where the target is down.
+    """
+    status, body = _get(url, "/health", ca_file=ca_file, timeout_s=timeout_s)
+    if status != 200:
+        return None
+    try:
+        state = json.loads(body)
+    except ValueError:
+        return None
+    scale = state.get("time_scale") if isinstance(state, dict) else None
+    return float(scale) if isinstance(scale, int | float) and not isinstance(scale, bool) else None
+
+
 def _get(url: str, path: str, *, ca_file: str | None, timeout_s: float) -> tuple[int, bytes]:
     parts = urlsplit(url)
     assert parts.hostname is not None
