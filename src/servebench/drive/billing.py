@@ -6,6 +6,7 @@ estimated from its planned prompt and the chunks that came; one that never reach
 
 import dataclasses
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from servebench.catalog.prices import PriceSheet
@@ -32,52 +33,60 @@ def out_of_credits(record: RequestRecord) -> bool:
     return record.status in (402, 403, 429) and bool(_NO_CREDITS.search(record.error))
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptCost:
+    """What one attempt cost. ticks None: no price is known. parts: ticks by component. sure: a budget may
+    count it as spent; else what it cost will never be known.
+    """
+
+    ticks: int | None
+    source: str
+    parts: dict[str, int]
+    sure: bool
+
+    @property
+    def settled_ticks(self) -> int | None:
+        return (self.ticks or 0) if self.sure else None
+
+    def on(self, record: RequestRecord, **more: Any) -> RequestRecord:
+        """The record with it, and with other fields to set."""
+        if self.ticks is not None:
+            more |= {"cost_usd": usd_text(self.ticks), "cost_source": self.source}
+        return dataclasses.replace(record, **more) if more else record
+
+
 class Biller:
     """Bills records by one price sheet. Without one, cost stays None unless the server bills."""
 
     def __init__(self, sheet: PriceSheet | None) -> None:
         self._sheet = sheet
 
-    def charge(
-        self, record: RequestRecord, *, prompt_tokens: int, **more: Any
-    ) -> tuple[RequestRecord, dict[str, int]]:
-        """The record with its cost_usd and cost_source, and the ticks by component. more: fields to set."""
-        ticks, source, parts = self._cost(record, prompt_tokens)
-        if ticks is not None:
-            more |= {"cost_usd": usd_text(ticks), "cost_source": source}
-        return (dataclasses.replace(record, **more) if more else record), parts
+    def charge(self, record: RequestRecord, *, prompt_tokens: int) -> tuple[RequestRecord, dict[str, int]]:
+        """The record with its cost_usd and cost_source, and the ticks by component."""
+        cost = self.cost(record, prompt_tokens=prompt_tokens)
+        return cost.on(record), cost.parts
 
-    def ticks(self, record: RequestRecord, *, prompt_tokens: int) -> int:
-        """What an attempt cost that is not the last, estimated where need be; 0 where nothing is known."""
-        return self._cost(record, prompt_tokens)[0] or 0
-
-    def settled(self, record: RequestRecord, *, prompt_tokens: int) -> int | None:
-        """The bill as far as it is sure: what a budget may count as spent. None: it will never be known."""
-        ticks, source, _ = self._cost(record, prompt_tokens)
-        if source in ("billed", "computed") or record.sent_ns is None or record.outcome in _FREE | _REFUSED:
-            return ticks or 0
-        return None
-
-    def _cost(self, record: RequestRecord, prompt_tokens: int) -> tuple[int | None, str, dict[str, int]]:
+    def cost(self, record: RequestRecord, *, prompt_tokens: int) -> "AttemptCost":
         computed = self._computed(record)
         if record.billed_ticks is not None:
             parts = _components(computed) if computed is not None else {}
             difference = record.billed_ticks - sum(parts.values())
             if difference:
                 parts["unexplained"] = difference
-            return record.billed_ticks, "billed", parts
+            return AttemptCost(record.billed_ticks, "billed", parts, sure=True)
         if computed is not None:
-            return computed.total_ticks, "computed", _components(computed)
+            return AttemptCost(computed.total_ticks, "computed", _components(computed), sure=True)
         if record.outcome in _REFUSED and _VIOLATION.search(record.error):
-            return VIOLATION_TICKS, "estimated", {"unexplained": VIOLATION_TICKS}
+            return AttemptCost(VIOLATION_TICKS, "estimated", {"unexplained": VIOLATION_TICKS}, sure=True)
+        unsent = record.outcome in _FREE or record.sent_ns is None
+        sure = unsent or record.outcome in _REFUSED
         if self._sheet is None:
-            return None, "", {}
-        refused = record.outcome in _REFUSED or record.outcome is Outcome.HTTP_5XX
-        if record.outcome in _FREE or refused or record.sent_ns is None:
-            return 0, "estimated", {}
+            return AttemptCost(None, "", {}, sure=sure)
+        if sure or record.outcome is Outcome.HTTP_5XX:
+            return AttemptCost(0, "estimated", {}, sure=sure)
         visible = max(record.chunks - record.reasoning_chunks, 0)
         guess = bill(Usage(prompt_tokens, 0, visible, record.reasoning_chunks), self._sheet)
-        return guess.total_ticks, "estimated", _components(guess)
+        return AttemptCost(guess.total_ticks, "estimated", _components(guess), sure=False)
 
     def _computed(self, record: RequestRecord) -> Bill | None:
         if self._sheet is None or record.usage_source != "usage" or record.prompt_tokens is None:

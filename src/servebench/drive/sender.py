@@ -17,7 +17,7 @@ import gevent
 
 from servebench.cost.bill import usd_text
 from servebench.cost.budget import Lease
-from servebench.drive.billing import Biller, out_of_credits
+from servebench.drive.billing import AttemptCost, Biller, out_of_credits
 from servebench.drive.money import Money, Stake
 from servebench.drive.retries import RetryRules, wait_s
 from servebench.meter import Outcome, RequestRecord
@@ -177,19 +177,19 @@ class Sender:
 
     def _ended(self, job: Job, record: RequestRecord, chunk_us: "array[int]") -> None:
         job.attempts += 1
+        cost = self._cost(job, record)
         if self._money is not None:
-            settled = self._biller.settled(record, prompt_tokens=job.spec.prompt_tokens)
-            self._money.settle(job.stake, record, settled, effort=job.spec.reasoning_effort)
+            self._money.settle(job.stake, record, cost.settled_ticks, effort=job.spec.reasoning_effort)
         if record.status is not None and record.status >= 400:
             self._refused(record)
         reason = None if self._closed else self._rules.reason(record, job.attempts)
         if reason is None:
-            self._finish(job, record, chunk_us)
+            self._finish(job, record, chunk_us, cost)
         else:
             self.retries[reason] = self.retries.get(reason, 0) + 1
             job.last = (record, chunk_us)
             job.retried_ns += record.end_ns - job.started_ns
-            job.retry_ticks += self._biller.ticks(record, prompt_tokens=job.spec.prompt_tokens)
+            job.retry_ticks += cost.ticks or 0
             delay_s = wait_s(job.attempts, record.retry_after_s, self._chance(job))
             self._wait(job, delay_s, reason)
         if self._money is not None:
@@ -207,7 +207,10 @@ class Sender:
             if pause_s > 0:
                 self._pause_until_ns = max(self._pause_until_ns, until_ns)
 
-    def _finish(self, job: Job, record: RequestRecord, chunk_us: "array[int]") -> None:
+    def _cost(self, job: Job, record: RequestRecord) -> AttemptCost:
+        return self._biller.cost(record, prompt_tokens=job.spec.prompt_tokens)
+
+    def _finish(self, job: Job, record: RequestRecord, chunk_us: "array[int]", cost: AttemptCost) -> None:
         more: dict[str, Any] = {}
         if job.attempts > 1 or job.throttled_ns:
             more = {
@@ -217,10 +220,9 @@ class Sender:
             }
             if job.attempts > 1:
                 more["retry_cost_usd"] = usd_text(job.retry_ticks)
-        record, parts = self._biller.charge(record, prompt_tokens=job.spec.prompt_tokens, **more)
         if job.retry_ticks:
-            parts["retry"] = job.retry_ticks
-        job.done(record, chunk_us, parts)
+            cost.parts["retry"] = job.retry_ticks
+        job.done(cost.on(record, **more), chunk_us, cost.parts)
 
     # waiting and giving up
 
@@ -249,12 +251,13 @@ class Sender:
             return
         record, chunk_us = job.last
         job.retried_ns -= record.end_ns - job.started_ns  # the last attempt is none that another followed
-        job.retry_ticks -= self._biller.ticks(record, prompt_tokens=job.spec.prompt_tokens)
-        self._finish(job, record, chunk_us)
+        cost = self._cost(job, record)
+        job.retry_ticks -= cost.ticks or 0
+        self._finish(job, record, chunk_us, cost)
 
     def _shed(self, job: Job, why: str) -> None:
         record = not_sent(job.call, Outcome.SHED, why, end_ns=self._now_ns())
-        self._finish(job, record, array("i"))
+        self._finish(job, record, array("i"), self._cost(job, record))
 
     def _mark(self, intended_ns: int) -> None:
         since_ns = self.held_since_ns

@@ -68,9 +68,8 @@ class EngineLoop:
         self._tls = client_context(target) if target.tls else None
         self.hub = gevent.get_hub()
         self.socket_class: Any = get_original("socket", "socket")
-        begun_ns = time.monotonic_ns()
+        self.dns_ns = 0  # the look-up itself, once
         self.addresses = self._resolve()
-        self.dns_ns = time.monotonic_ns() - begun_ns
         self.rate_limits: dict[str, int] | None = None  # as the first answer stated them
         self.good_address = 0
         self._keeper = Keeper(self.socket_class)
@@ -234,11 +233,16 @@ class EngineLoop:
         lookup = get_original("socket", "getaddrinfo")
         host, port = self.target.host, self.target.port
         try:
-            found = self.hub.threadpool.apply(lookup, (host, port, 0, socket.SOCK_STREAM))
+            found, self.dns_ns = self.hub.threadpool.apply(_timed, (lookup, host, port))
         except (OSError, UnicodeError) as fault:
             reason = getattr(fault, "strerror", None) or "not a host name"
             raise OperationError(f"target {host}: the name can't be resolved ({reason})") from None
         return [(family, address) for family, _, _, _, address in found]
+
+
+def _timed(lookup: Callable[..., Any], host: str, port: int) -> tuple[Any, int]:
+    begun_ns = time.monotonic_ns()
+    return lookup(host, port, 0, socket.SOCK_STREAM), time.monotonic_ns() - begun_ns
 
 
 def _header_fields(headers: Mapping[str, str]) -> bytes:
