@@ -18,6 +18,8 @@ _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 # nearer than this the loop is asked again and again: to set the kernel's timer, to be woken and to read it
 # takes 20 to 40 us of a virtual machine, as much as several chunks
 SPIN_S = 100e-6
+# the kernel's timer is set so much earlier, and the rest waited for in the loop: being woken takes that long
+LEAD_S = 120e-6
 
 
 class Deadline(Protocol):
@@ -61,7 +63,8 @@ class KernelDeadline:
             self._soon.cancel()
             self._soon = None
         if at_s - time.monotonic() > SPIN_S:
-            self._arm(max(1, int(at_s * 1e9)))
+            self._at_s = at_s
+            self._arm(max(1, int((at_s - LEAD_S) * 1e9)))
             return
         if self._armed:
             self._arm(0)
@@ -87,7 +90,7 @@ class KernelDeadline:
         except BlockingIOError:  # set again since it fired
             return
         self._armed = False
-        self._callback()
+        self._run()
 
     def close(self) -> None:
         if self._soon is not None:
