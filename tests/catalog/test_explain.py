@@ -37,6 +37,9 @@ def test_the_derivation_adds_up(tier_id: str) -> None:
     step = found["step"]
     assert sum(step["parts_us"].values()) == pytest.approx(step["total_us"])
     assert step["tokens_per_s_per_user"] == pytest.approx(step["accepted_tokens"] * 1e6 / step["total_us"])
+    prefill = found["prefill"]
+    assert sum(prefill["parts_us"].values()) == pytest.approx(prefill["total_us"])
+    assert prefill["total_us"] > step["total_us"]
     derived = found["derived"]
     assert derived["kv_pool_tokens"]["value"] == model.kv_pool_tokens()
     assert derived["contexts_of_1m_tokens"]["value"] == model.kv_pool_tokens() // 1_000_000

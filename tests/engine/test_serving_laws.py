@@ -208,6 +208,23 @@ def test_the_prefix_cache_shortens_the_second_prompt() -> None:
     assert warm.first_token_s - 60.0 < cold.first_token_s / 3
 
 
+def test_hit_tokens_skip_prefill_but_hold_kv_and_are_read() -> None:
+    tier, gpu = small_tier(pool_blocks=400)
+    replica = Replica(tier, gpu)
+    keys = tuple(range(100))
+    drive(replica, [Sequence(0, 0.0, 6_400, 1, keys)])
+    assert (replica.prompt_tokens, replica.cache.used_blocks, replica.cache.idle_blocks) == (6_400, 0, 100)
+    seen = []
+
+    def look(step: Step, _: list[Emission]) -> None:
+        seen.append((step.batch.prefill_tokens, step.batch.context_tokens, replica.cache.used_blocks))
+
+    drive(replica, [Sequence(1, 60.0, 6_400, 3, keys), Sequence(2, 60.0, 6_400, 3, keys)], look)
+    assert [tokens for tokens, _, _ in seen] == [128, 0, 0]  # the last block of each is computed
+    assert [context for _, context, _ in seen] == [0, 2 * 6_401, 2 * 6_402]  # both are read whole
+    assert seen[1][2] == 101 + 1  # 100 blocks shared, and one each for what is generated
+
+
 def test_more_load_is_slower_in_the_mean() -> None:
     tier, gpu = small_tier(pool_blocks=2_000, max_num_seqs=32)
     generator = np.random.default_rng(11)

@@ -47,11 +47,25 @@ def explanation(tier: Tier, gpu: Gpu) -> dict[str, Any]:
             "accepted_tokens": tier.serving.accepted_tokens,
             "tokens_per_s_per_user": tier.serving.accepted_tokens / step.total_s,
         },
+        "prefill": _prefill(tier, model),
         "speeds": [_speed(tier, gpu, model, batch, context) for batch, context in POINTS],
         "cold_ttft": [_cold_ttft(tier, gpu, prompt) for prompt in COLD_PROMPTS],
         "solved": _solved(tier),
         "kinds": by_kind(tier.sources),
         "extrapolated": list(_extrapolated(tier)),
+    }
+
+
+def _prefill(tier: Tier, model: StepTimeModel) -> dict[str, Any]:
+    """One chunk of a prompt alone, in the middle of COLD_PROMPTS[0] tokens."""
+    tokens, position = tier.serving.max_num_batched_tokens, COLD_PROMPTS[0] // 2
+    step = model.step(0, 0, prefill_tokens=tokens, prefill_pairs=float(tokens * position))
+    return {
+        "tokens": tokens,
+        "position": position,
+        "parts_us": {name: seconds * 1e6 for name, seconds in step._asdict().items()},
+        "total_us": step.total_s * 1e6,
+        "tokens_per_s": tokens / step.total_s,
     }
 
 
@@ -177,14 +191,23 @@ def _size_lines(found: Mapping[str, Any]) -> Iterator[str]:
 def _step_lines(found: Mapping[str, Any]) -> Iterator[str]:
     step = found["step"]
     yield f"One step of {step['batch']} sequences at {step['context_tokens']:,} tokens:"
-    for name, us in step["parts_us"].items():
-        if not us:
-            continue  # of prompts, which this step has none of
-        yield f"  {name.removesuffix('_s'):20} {us:9.0f} us  {us / step['total_us']:5.1%}"
+    yield from _part_lines(step)
     yield (
         f"  {'total':20} {step['total_us']:9.0f} us; {step['accepted_tokens']:g} tokens a step: "
         f"{step['tokens_per_s_per_user']:.1f} tokens/s/user"
     )
+
+    chunk = found["prefill"]
+    yield f"One chunk of a prompt alone, {chunk['tokens']:,} tokens at position {chunk['position']:,}:"
+    yield from _part_lines(chunk)
+    yield f"  {'total':20} {chunk['total_us']:9.0f} us; {chunk['tokens_per_s']:,.0f} tokens/s"
+
+
+def _part_lines(step: Mapping[str, Any]) -> Iterator[str]:
+    """Those that this step has: the rest is of the other kind of work."""
+    for name, us in step["parts_us"].items():
+        if us:
+            yield f"  {name.removesuffix('_s'):20} {us:9.0f} us  {us / step['total_us']:5.1%}"
 
 
 def _speed_table(found: Mapping[str, Any]) -> Any:
