@@ -19,7 +19,7 @@ from mock_server.body_frames import ANSWER, CHAT, HEADER, RESPONSE, SETUP
 from mock_server.refusals import RefusalError
 from mock_server.tokenization import token_list
 
-_NICENESS = 10  # streams come first where the cores are full
+_NICENESS = 5  # streams come first where the cores are full
 
 
 class Stream(Protocol):
