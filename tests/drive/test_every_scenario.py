@@ -37,7 +37,7 @@ def runs(
     """All that are wanted, by scenario and kind. A hundred times real time: a prompt of a million tokens is
     read in under a second.
     """
-    wanted = [item for item in request.session.items if item.path == request.path]
+    wanted: list[Any] = [item for item in request.session.items if item.path == request.path]
     place = tmp_path_factory.mktemp("runs")
     with running_mock("--tier", "grok-4.3", "--time-scale", "100") as url, ThreadPoolExecutor(2) as pool:
         futures = {}
