@@ -42,7 +42,7 @@ HIDDEN = {  # factors on the catalog's profile
 def hidden(tier: Tier) -> Tier:
     """The tier that the first mock serves."""
     changed = {name: getattr(tier.serving, name) * factor for name, factor in HIDDEN.items()}
-    serving = replace(tier.serving, **changed)  # type: ignore[arg-type]
+    serving = replace(tier.serving, **changed)
     source = Source(Kind.ASSUMED, "moved off the catalog's for this benchmark", "2026")
     sources = {**tier.sources, **dict.fromkeys(HIDDEN, source)}
     return replace(tier, serving=serving, sources=sources, solved=None, operating_point=None)

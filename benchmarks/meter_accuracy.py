@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from goals import accuracy_goals, goals_json
 from native_tools import compiled
 
 from servebench.drive.selfcheck import client_core, middle
@@ -196,10 +197,13 @@ def main() -> int:
             if not options.json:
                 for name, runs in made.items():
                     show(name, streams, middle(runs))
+    goals = accuracy_goals(rows, peers.get("raw-c", {}), thief=options.thief)
     if options.json:
-        print(json.dumps({"streams": rows, "peers": peers, "runs": options.runs,
+        print(json.dumps({"streams": rows, "peers": peers, "goals": goals_json(goals), "runs": options.runs,
                           "thief": options.thief, "realtime": options.realtime,
                           "cores": os.cpu_count()}, indent=2))  # fmt: skip
+    else:
+        print(*goals, sep="\n")
     return 0
 
 

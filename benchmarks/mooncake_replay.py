@@ -44,7 +44,7 @@ def expected_share(rows: list[dict[str, Any]]) -> float:
             known += 1
         hit += min(512 * known, row["input_length"])
         seen |= set(row["hash_ids"])
-    return hit / sum(row["input_length"] for row in rows)
+    return float(hit / sum(row["input_length"] for row in rows))
 
 
 def replay(path: Path, options: argparse.Namespace) -> dict[str, Any]:

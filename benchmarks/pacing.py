@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from goals import goals_json, pacing_goals
 from native_tools import compiled
 
 from servebench.drive.selfcheck import client_core, middle
@@ -87,7 +88,10 @@ def main() -> int:
                         flush=True,
                     )
     if options.json:
-        print(json.dumps({"pacing": result, "seconds": options.seconds, "runs": options.runs}, indent=2))
+        about = {"seconds": options.seconds, "runs": options.runs}
+        print(json.dumps({"pacing": result, "goals": goals_json(pacing_goals(result)), **about}, indent=2))
+    else:
+        print(*pacing_goals(result), sep="\n")
     return 0
 
 

@@ -20,7 +20,9 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from goals import Goal, goals_json
 
+from servebench.catalog.load import load_catalog
 from servebench.drive.billing import Biller
 from servebench.drive.selfcheck import client_core
 from servebench.drive.selfcheck_load import Callers, reference_call, resident_kb
@@ -37,7 +39,11 @@ class Worker:
 
     def __init__(self, loop: EngineLoop, run_dir: Path, options: argparse.Namespace) -> None:
         self.loop, self.wanted, self.tokens = loop, options.requests, options.tokens
-        self.writer, self.live, self.biller = PartWriter(run_dir, 0), LiveStats(), Biller("grok-4.3")
+        self.writer, self.live, self.biller = (
+            PartWriter(run_dir, 0),
+            LiveStats(),
+            Biller(load_catalog().price("grok-4.3")),
+        )
         self.asked = self.done = self.failed = 0
         self.over = Event()
         self.memory_kb: list[int] = []
@@ -119,8 +125,11 @@ def main() -> int:
         result["open"] = open_streams(options.streams, server_cpu)  # first: freed memory would be used again
         if not options.open_only:
             result["soak"] = soak(options, server_cpu)
+    goals = [Goal("memory of an open stream", result["open"]["kb_per_stream"], 20, "KB")]
+    if not options.open_only:
+        goals.append(Goal("growth of memory", result["soak"]["growth"] * 100, 10, "%"))
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result | {"goals": goals_json(goals)}, indent=2))
         return 0
     print(f"{options.streams} open streams: {result['open']['kb_per_stream']} KB each")
     if not options.open_only:
@@ -130,6 +139,7 @@ def main() -> int:
             f"memory {one['growth']:+.1%} "
             f"({one['memory_mb'][1]} MB after a tenth, {one['memory_mb'][-1]} MB after all)"
         )
+    print(*goals, sep="\n")
     return 0
 
 

@@ -25,6 +25,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from goals import Goal, goals_json
 
 from servebench.drive.launch import start_mock
 from servebench.meter.record import Outcome, RequestRecord
@@ -170,8 +171,12 @@ def main() -> int:
     counts = [int(text) for text in options.processes.split(",")]
     result = {"runs": options.runs, "ends": real_runs(counts, options.runs)}
     result |= {"requests": options.requests, "finish_s": finish_times(options.requests, options.runs)}
+    goals = [Goal(f"start to first request, {name}", row["start_s"], 2, "s")
+             for name, row in result["ends"].items()]  # fmt: skip
+    until = Goal(f"summary of {options.requests} requests", result["finish_s"]["until summary.json"], 2, "s")
+    goals.append(until)
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result | {"goals": goals_json(goals)}, indent=2))
         return 0
     for name, row in result["ends"].items():
         print(
@@ -180,6 +185,7 @@ def main() -> int:
         )
     steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result["finish_s"].items())
     print(f"end of a run of {options.requests} requests, s: {steps}")
+    print(*goals, sep="\n")
     return 0
 
 

@@ -89,7 +89,7 @@ def group_rows(groups: Mapping[str, Any]) -> list[Row]:
 
 def constant_rows(constants: Mapping[str, Any]) -> list[Row]:
     """Name, value, range over the left-out fits, prior, bounds."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, value in constants["values"].items():
         others, prior = constants["left_out_range"][name], constants["priors"][name]
         rows.append(

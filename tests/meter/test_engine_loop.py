@@ -132,10 +132,13 @@ def test_two_frames_can_not_have_come_within_one_and_a_half_of_the_shortest_gap(
     loop = EngineLoop(Target("127.0.0.1", 1))
     try:
         connection = Connection(loop)
-        for at_ms in (0, 20, 38, 60):
+        for at_ms in (0, 20, 38):
             connection._learn_pace(10**9 + at_ms * 10**6)
-        assert (connection._calm, connection._alone_ns) == (4, 27_000_000)
-        connection._learn_pace(10**9 + 61 * 10**6)  # a burst: nothing is known of it any more
+        assert (connection._calm, connection._alone_ns) == (3, 27_000_000)
+        for n in range(1, 50):
+            connection._learn_pace(10**9 + (38 + 20 * n) * 10**6)
+        assert 28_000_000 < connection._alone_ns <= 30_000_000
+        connection._learn_pace(10**9 + (38 + 20 * 49 + 1) * 10**6)  # a burst: nothing is known of it any more
         assert connection._calm == 0
         assert connection._alone_ns > 10**18
     finally:

@@ -247,7 +247,7 @@ class Connection:
             now_ns = _now_ns()
 
     def _learn_pace(self, at_ns: int) -> None:
-        """A frame has come. Two can't within one and a half of the shortest gap so far."""
+        """A frame has come. Two can't within one and a half of the shortest gap of late."""
         gap_ns = at_ns - self._at_ns
         self._at_ns = at_ns
         if gap_ns < _CALM_GAP_NS:
@@ -257,6 +257,8 @@ class Connection:
         alone_ns = gap_ns + (gap_ns >> 1)
         if alone_ns < self._alone_ns:
             self._alone_ns = alone_ns
+        else:  # one short gap is forgotten in some dozen frames
+            self._alone_ns += (alone_ns - self._alone_ns) >> 4
 
     def _not_read(self, exchange: Exchange, fault: OSError) -> None:
         if not isinstance(fault, BlockingIOError):
