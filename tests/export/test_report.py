@@ -75,6 +75,7 @@ def test_the_page_is_well_formed_and_holds_every_section(tmp_path: Path) -> None
         "Over time",
         "Outcomes",
         "Tokens and dollars",
+        "The run over time",
         "Load generator",
         "Run",
     ]

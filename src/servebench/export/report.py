@@ -6,8 +6,8 @@ figures stand in tables that can be read without the script, on paper too.
 
 from pathlib import Path
 
+from servebench.export import report_health, report_tasks
 from servebench.export import report_sections as sections
-from servebench.export import report_tasks
 from servebench.export.html_page import figures_html, page_html
 from servebench.export.report_charts import charts
 from servebench.results.run_directory import Run, read_run, write_bytes
@@ -38,7 +38,8 @@ def report_html(run: Run, summary: Summary) -> str:
         figures_html("Over time", drawn),
         sections.outcomes(summary),
         sections.costs(summary),
-        sections.health(run, summary),
+        report_health.steadiness(summary),
+        report_health.health(run, summary),
         sections.facts(run, summary),
     ]
     return page_html(title, body, drawn)

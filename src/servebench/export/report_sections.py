@@ -7,19 +7,10 @@ from typing import Any
 from servebench.export import figures
 from servebench.export.money_lines import money_lines
 from servebench.results.class_summary import ClassSummary
-from servebench.results.facts import RunFacts
 from servebench.results.gate import Verdict
 from servebench.results.money import plain
 from servebench.results.run_directory import Run
 from servebench.results.summary import ALL, Summary
-from servebench.results.validity import (
-    LAG_FLOOR_S,
-    LAG_SHARE_OF_TTFT,
-    MAX_COALESCED_SHARE,
-    MAX_CPU_RATIO,
-    MAX_LITTLE_ERROR,
-    MAX_LOOP_LAG_S,
-)
 
 _COLOURS = {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.INCONCLUSIVE: "unsure"}
 _SHOWN = ("ttft", "service_ttft", "ttfvt", "tpot", "itl", "e2e", "client_lag")
@@ -177,54 +168,6 @@ def costs(summary: Summary) -> str:
     return f'{made}{told}<ul class="soft">{said}</ul>'
 
 
-def health(run: Run, summary: Summary) -> str:
-    """The load generator's own error, each figure with the limit that makes a run INVALID."""
-    facts, everything = RunFacts.of(run.manifest), summary.classes[ALL]
-    chunks = sum(record.chunks for record in run.records)
-    coalesced = sum(record.coalesced for record in run.records)
-    stamps = sum(record.user_stamps for record in run.records)
-    lag = everything.latency_s["client_lag"]
-    reused = sum(record.reused_connection for record in run.records)
-    little = summary.flow.little
-    limit = f"{LAG_FLOOR_S * 1e3:.0f} ms, or {LAG_SHARE_OF_TTFT:.0%} of the TTFT limit"
-    rows = (
-        ("client lag p50", figures.percentile(lag, "p50"), ""),
-        ("client lag p99", figures.percentile(lag, "p99"), limit),
-        ("event loop late, p99", figures.duration(facts.loop_lag_s), figures.duration(MAX_LOOP_LAG_S)),
-        ("CPU of the busiest process", figures.share(facts.cpu_ratio), figures.share(MAX_CPU_RATIO)),
-        ("chunks", figures.count(chunks), ""),
-        ("chunks that shared a read", _of(coalesced, chunks), figures.share(MAX_COALESCED_SHARE)),
-        ("chunks without a kernel stamp", _of(stamps, chunks), ""),
-        ("requests on a reused connection", _of(reused, len(run.records)), ""),
-        ("under way, arrivals times residence", figures.rate(little.expected if little else None), ""),
-        ("under way, counted apart", figures.rate(facts.mean_in_flight), ""),
-        (
-            "difference of the two",
-            figures.share(little.error if little else None),
-            figures.share(MAX_LITTLE_ERROR),
-        ),
-        ("records cut off", figures.count(run.torn), "0"),
-        ("chunk times lost", figures.count(run.chunks.lost), ""),
-        *_selfcheck(run.manifest.get("selfcheck")),
-    )
-    made = [row((name, "text"), escape(value), (escape(bound), "text")) for name, value, bound in rows]
-    return table("Load generator", ("", "measured", "limit"), made, left=(0, 2))
-
-
-def _selfcheck(result: Any) -> Iterable[tuple[str, str, str]]:
-    """What the instrument's last selfcheck on that machine found, each number of streams it tried."""
-    if not isinstance(result, dict):
-        yield "the instrument's own error", "not measured on this machine", "run `servebench selfcheck` once"
-        return
-    limits = result.get("limits") or {}
-    day = str(result.get("date", ""))[:10]
-    for count, row in (result.get("streams") or {}).items():
-        error_us = row.get("chunk_error_us", {}).get("p99")
-        name = f"selfcheck of {day}: chunk times off by, p99, {count} streams"
-        shown = figures.NOTHING if error_us is None else f"{error_us:.1f} µs"
-        yield name, shown, f"{limits.get('chunk_error_p99_us', 0):g} µs"
-
-
 def facts(run: Run, summary: Summary) -> str:
     manifest = run.manifest
     shown = {
@@ -250,10 +193,6 @@ def _flat(value: Any) -> str:
 
 def _exact(one: ClassSummary) -> str:
     return "not known" if one.cost.usd is None else f"${plain(one.cost.usd)}"
-
-
-def _of(part: int, whole: int) -> str:
-    return f"{figures.count(part)} ({figures.share(part / whole)})" if whole else figures.count(part)
 
 
 def _stamp(text: str, colour: str) -> str:
