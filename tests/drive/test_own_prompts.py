@@ -1,4 +1,4 @@
-"""`run --prompts` and a scenario's `prompts`: what the user wrote is what the server gets."""
+"""`run --prompts`, a scenario's `prompts`, `--trace-speed`: what the user wrote is what the server gets."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from servebench.drive.options import build_plan
+from servebench.drive.start import RunRequest, checked_plan
 from servebench.errors import UsageError
 from servebench.workload.scenario import load_scenario
 
@@ -68,6 +69,18 @@ def test_all_bad_lines_and_files_are_told_at_once(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("is not UTF-8 text") == 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_trace_replayed_faster_covers_as_much_more_of_it(tmp_path: Path) -> None:
+    rows = [{"timestamp_s": k / 2, "input_tokens": 300 + k, "output_tokens": 5} for k in range(80)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    trace = str(tmp_path / "t.jsonl")
+    request = RunRequest(scenario="chat", trace=trace, trace_start_s=4, trace_speed=5, duration_s=3)
+    workload = checked_plan(request)[0].build()
+    assert len(workload.intended_ns) == 30  # fifteen of its seconds
+    assert workload.duration_s == 3
+    assert [workload.spec(id).prompt_tokens for id in (0, 29)] == [308, 337]
+    assert workload.intended_ns[29] == 2_900_000_000
 
 
 @pytest.mark.slow
