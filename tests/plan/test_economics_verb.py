@@ -20,7 +20,7 @@ def economics(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "servebench", "economics", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

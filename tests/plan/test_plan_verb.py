@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from servebench.catalog.load import load_catalog
+
 SMALL = """
 name: small
 load: {rate_rps: 4, duration_s: 10}
@@ -29,7 +31,7 @@ def plan(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "servebench", "plan", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -121,3 +123,60 @@ def test_fifty_chat_requests_a_second(tier_id: str, replicas: int) -> None:
     assert 0.75 < answer["simulated"]["checks"][0]["n"] / (50 * 120) <= 1
     # the median interactivity binds, which bursts do not lower: calmer arrivals need not carry more
     assert answer["cv_1"]["replica_capacity_rps"] > 0.5 * answer["replica_capacity_rps"]
+
+
+def test_a_days_peak_and_spare_replicas(scenario: str) -> None:
+    limits = ("--tier", "grok-4.3", "--slo", "ttft p90 < 2s", "--arrival-cv", "1")
+    _, flat = planned(scenario, "--rate", "24", *limits)
+    _, peak = planned(
+        scenario, "--rate", "8", *limits, "--peak", "2", "--burst", "0.5", "--availability", ".99"
+    )
+    assert (peak["rate_rps"], peak["mean_rps"]) == (24, 8)
+    assert peak["replicas"] - peak["spare_replicas"] == flat["replicas"]
+    assert peak["spare_replicas"] >= 1
+    assert flat["spare_replicas"] == 0
+    assert peak["gpus"] == 8 * peak["replicas"]
+    assert peak["cross_check"]["calls_per_s"] > 0
+    # the same hours for a third of the tokens, and the spares' hours besides
+    ratio = float(peak["usd_per_million_tokens"]["rental"]) / float(flat["usd_per_million_tokens"]["rental"])
+    assert ratio == pytest.approx(3 * peak["replicas"] / flat["replicas"], rel=1e-3)
+
+
+def test_sessions_are_planned_call_by_call(tmp_path: Path) -> None:
+    path = tmp_path / "agents.yaml"
+    path.write_text(AGENTS)
+    limits = ("--slo", "tpot p90 < 10ms", "--tier", "grok-4.3", "--arrival-cv", "1")
+    done = plan(str(path), "--rate", "1", *limits)
+    assert done.returncode == 0
+    assert "4.0 calls" in done.stdout
+    assert "sessions/s" in done.stdout
+    assert "calls/s)" in done.stdout
+
+
+AGENTS = """
+name: agents
+load: {rate_rps: 1, duration_s: 10}
+classes:
+  - name: agent
+    input_tokens: 3000
+    output_tokens: 60
+    reasoning_effort: none
+    tools: [run_sql]
+    session:
+      {turns: 2, calls_per_turn: 2, answer_tokens: 20, result_tokens: 500, message_tokens: 50,
+       tool_time_s: 0.2, think_time_s: 1}
+"""
+
+
+def test_all_tiers_side_by_side(scenario: str, tmp_path: Path) -> None:
+    out = tmp_path / "tiers.json"
+    limits = ("--rate", "10", "--slo", "ttft p90 < 3s", "--arrival-cv", "1")
+    done = plan(scenario, "--tier", "all", *limits, "--out", str(out))
+    assert done.returncode == 0
+    answer = json.loads(out.read_text())
+    assert [p["tier"] for p in answer["plans"]] == list(load_catalog().tiers)
+    usd = {p["tier"]: float(p["usd_per_h"]["hyperscaler"]) for p in answer["plans"] if p["verdict"] == "PASS"}
+    assert usd[answer["cheapest"]] == min(usd.values())
+    assert "PASS: cheapest is" in done.stdout
+    refused = plan(scenario, "--tier", "all", "--verify")
+    assert (refused.returncode, "give one --tier" in refused.stderr) == (2, True)

@@ -120,7 +120,7 @@ class Planner:
         means = self.demand().means()
         least = ceil(self._class_factor() * self._samples / (1 - WARMUP_SHARE) / means.calls) + 1
         if self.demand().has_sessions:  # half of the span, once the fleet is full of them, is measured
-            return max(2 * least, ceil(rate_rps * max(self._probe_s, SESSION_SPANS * means.lasts_s)))
+            return max(2 * least, ceil(rate_rps * max(self._probe_s / 2, SESSION_SPANS * means.lasts_s)))
         return max(least, ceil(rate_rps * self._probe_s))
 
     def _most_calls(self) -> int:

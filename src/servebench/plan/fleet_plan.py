@@ -7,43 +7,74 @@ plan_fleet() decides; to_json() is the file that a CI job reads. Money is Decima
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from math import isfinite, isnan
 from typing import Any
 
 from servebench.catalog.provenance import Kind
 from servebench.cost.serving import usd_per_mtok
+from servebench.engine.step_time import StepTimeModel
 from servebench.plan.capacity import (
     LOAD_SHARE,
     Planner,
     Probe,
     ReplicaCapacity,
-    latency_summary,
     replicas_for,
 )
-from servebench.plan.objectives import Check
+from servebench.plan.cross_check import CrossCheck, cross_check
+from servebench.plan.probe_json import probe_json
+from servebench.plan.slo_point import Lengths
+from servebench.plan.spares import peak_rps, spare_replicas
 from servebench.results.gate import Verdict
 
 HOURS_PER_MONTH = 730
+NODE_GPUS = 8  # that fail together
 _MORE_REPLICAS = 8  # attempts at a larger fleet where the first doesn't pass
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What a fleet is planned for: the mean rate, the day's peak over it, bursts beyond the peak, and the
+    availability of 8 GPUs (1: nothing is kept for failures)."""
+
+    mean_rps: float
+    diurnal_peak: float = 1.0
+    burst: float = 0.0
+    availability: float = 1.0
+
+    @property
+    def peak_rps(self) -> float:
+        return peak_rps(self.mean_rps, diurnal_peak=self.diurnal_peak, burst=self.burst)
+
+
+@dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """replicas 0: no number of them is enough. fleet: the simulated run of the answer (None: there was none).
+    """working 0: no number of replicas is enough. fleet: the simulated run of the answer (None: there was
+    none). spares: that may be down, besides.
 
     comparison: the replicas that Poisson arrivals (CV 1) would ask for, with their capacity; None where the
-    plan itself is for CV 1.
+    plan itself is for CV 1. check: a second opinion on the capacity, where it can have one.
     """
 
     planner: Planner
-    rate_rps: float
+    load: Load
     arrival_cv: float
     verdict: Verdict
     reason: str
     capacity: ReplicaCapacity
-    replicas: int
+    working: int
     fleet: Probe | None
     comparison: tuple[int, float] | None
+    spares: int = 0
+    check: CrossCheck | None = None
+
+    @property
+    def rate_rps(self) -> float:
+        """The peak that it is planned for."""
+        return self.load.peak_rps
+
+    @property
+    def replicas(self) -> int:
+        """To buy: working ones and spares."""
+        return self.working + self.spares
 
     @property
     def gpus(self) -> int:
@@ -61,8 +92,8 @@ class FleetPlan:
 
     @property
     def tokens_per_s(self) -> float:
-        """Input (cached too) and output tokens at the planned rate."""
-        return self.rate_rps * self.planner.demand().means().tokens
+        """Input (cached too) and output tokens at the mean rate."""
+        return self.load.mean_rps * self.planner.demand().means().tokens
 
     @property
     def modelled(self) -> tuple[str, ...]:
@@ -78,12 +109,17 @@ class FleetPlan:
             "scenario": planner.scenario.name,
             "tier": tier.id,
             "rate_rps": self.rate_rps,
+            "mean_rps": self.load.mean_rps,
+            "diurnal_peak": self.load.diurnal_peak,
+            "burst": self.load.burst,
+            "availability_per_8_gpus": self.load.availability,
             "arrival_cv": self.arrival_cv,
             "seed": planner.seed,
             "slo": [slo.text for slo in planner.slos],
             "verdict": str(self.verdict),
             "reason": self.reason,
             "replicas": self.replicas or None,
+            "spare_replicas": self.spares,
             "gpu": planner.gpu.id,
             "gpus": self.gpus or None,
             "gpus_per_replica": planner.gpus_per_replica,
@@ -92,6 +128,14 @@ class FleetPlan:
             if planner.split is None
             else {"prefill": planner.split.prefill, "decode": planner.split.decode},
             "replica_capacity_rps": self.capacity.rps,
+            "calls_per_arrival": planner.demand().means().calls,
+            "cross_check": None
+            if self.check is None
+            else {
+                "calls_per_s": self.check.chain_rps,
+                "apart": self.check.apart,
+                "agrees": self.check.agrees,
+            },
             "load_share": LOAD_SHARE,
             "usd_per_h": self._money(1),
             "usd_per_month": self._money(HOURS_PER_MONTH),
@@ -100,7 +144,7 @@ class FleetPlan:
             "cv_1": None
             if self.comparison is None
             else {"replicas": self.comparison[0] or None, "replica_capacity_rps": self.comparison[1]},
-            "simulated": None if self.fleet is None else _probe_json(self.fleet),
+            "simulated": None if self.fleet is None else probe_json(self.fleet),
             "modelled": list(self.modelled),
         }
 
@@ -119,14 +163,14 @@ class FleetPlan:
 
 
 def plan_fleet(
-    planner: Planner, rate_rps: float, *, arrival_cv: float = 2.0, max_gpus: int | None = None
+    planner: Planner, load: Load, *, arrival_cv: float = 2.0, max_gpus: int | None = None
 ) -> FleetPlan:
-    """The smallest fleet that passes with the headroom, simulated at the rate itself for what users will
-    see."""
-    capacity = planner.replica_capacity(cv=arrival_cv)
+    """The smallest fleet that passes with the headroom, simulated at the peak itself for what users will see,
+    and the replicas that may be down besides."""
+    capacity, rate_rps = planner.replica_capacity(cv=arrival_cv), load.peak_rps
     if capacity.alone is not None:
         verdict, reason = _hopeless(planner, capacity.alone)
-        return FleetPlan(planner, rate_rps, arrival_cv, verdict, reason, capacity, 0, capacity.alone, None)
+        return FleetPlan(planner, load, arrival_cv, verdict, reason, capacity, 0, capacity.alone, None)
     most = replicas_for(rate_rps, capacity.rps)
     least, comparison = most, None
     if arrival_cv != 1:
@@ -141,8 +185,33 @@ def plan_fleet(
             break
         replicas += max(1, replicas // 10)
         fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
-    verdict, reason = _decided(planner, fleet, replicas, rate_rps, max_gpus)
-    return FleetPlan(planner, rate_rps, arrival_cv, verdict, reason, capacity, replicas, fleet, comparison)
+    up = load.availability ** max(1.0, planner.gpus_per_replica / NODE_GPUS)
+    spares = spare_replicas(replicas, availability=up)
+    verdict, reason = _decided(planner, fleet, replicas, spares, rate_rps, max_gpus)
+    return FleetPlan(
+        planner, load, arrival_cv, verdict, reason, capacity, replicas, fleet, comparison, spares,
+        _second_opinion(planner, fleet, capacity, arrival_cv),
+    )  # fmt: skip
+
+
+def _second_opinion(
+    planner: Planner, fleet: Probe, capacity: ReplicaCapacity, arrival_cv: float
+) -> CrossCheck | None:
+    """None for groups that prefill and decode apart, which the chain does not know."""
+    if planner.split is not None:
+        return None
+    result = fleet.result
+    rows = result.measured
+    lengths = Lengths(
+        *(float(v[rows].mean()) for v in (result.prompt_tokens, result.output_tokens, result.cached_tokens))
+    )
+    return cross_check(
+        StepTimeModel(planner.tier.shape, planner.tier.serving, planner.gpu),
+        lengths,
+        planner.slos,
+        arrival_cv=arrival_cv,
+        simulated_rps=capacity.rps * planner.demand().means().calls,
+    )
 
 
 def _hopeless(planner: Planner, alone: Probe) -> tuple[Verdict, str]:
@@ -156,9 +225,9 @@ def _hopeless(planner: Planner, alone: Probe) -> tuple[Verdict, str]:
 
 
 def _decided(
-    planner: Planner, fleet: Probe, replicas: int, rate_rps: float, max_gpus: int | None
+    planner: Planner, fleet: Probe, working: int, spares: int, rate_rps: float, max_gpus: int | None
 ) -> tuple[Verdict, str]:
-    per_replica = planner.gpus_per_replica
+    per_replica, replicas = planner.gpus_per_replica, working + spares
     gpus = replicas * per_replica
     if max_gpus is not None and gpus > max_gpus:
         held = max_gpus // per_replica
@@ -166,7 +235,8 @@ def _decided(
             f"{rate_rps:g} requests/s need {count_of(replicas)} of {per_replica} GPUs, {gpus} in all: "
             f"{gpus - max_gpus} more than the {max_gpus} allowed, which hold {count_of(held)}"
         )
-    return fleet.verdict, f"{count_of(replicas)}, simulated at the rate: {_worst(fleet)}"
+    beside = f" and {spares} spare" * (spares > 0)
+    return fleet.verdict, f"{count_of(working)}{beside}, simulated at the rate: {_worst(fleet)}"
 
 
 def count_of(replicas: int) -> str:
@@ -176,38 +246,3 @@ def count_of(replicas: int) -> str:
 def _worst(probe: Probe) -> str:
     growing = "the queue grows without end; " if probe.queue_grows else ""
     return growing + probe.worst.sentence
-
-
-def _probe_json(probe: Probe) -> dict[str, Any]:
-    result = probe.result
-    return {
-        "replicas": probe.replicas,
-        "rate_rps": probe.rate_rps,
-        "verdict": str(probe.verdict),
-        "checks": [_check_json(check) for check in probe.checks],
-        **{
-            name: {key: _number(value) for key, value in quantiles.items()}
-            for name, quantiles in latency_summary(result).items()
-        },
-        "gpu_busy_share": result.gpu_busy_share,
-        "peak_kv_usage": result.peak_kv_usage,
-        "preemptions": result.preemptions,
-        "requests": len(result.arrival_s),
-    }
-
-
-def _check_json(check: Check) -> dict[str, Any]:
-    return {
-        "slo": check.slo.text,
-        "verdict": str(check.verdict),
-        "observed": _number(check.observed),
-        "limit": check.limit,
-        "n": check.n,
-        "over": check.over,
-    }
-
-
-def _number(value: float | None) -> float | str | None:
-    if value is None or isnan(value):
-        return None
-    return value if isfinite(value) else "+Inf"
