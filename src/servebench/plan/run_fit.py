@@ -1,12 +1,13 @@
 """A tier profile fitted to a measured run: the engine in virtual time inside a least-squares fit.
 
-Five numbers of a serving profile go with five things that a run shows:
+Six numbers of a serving profile go with six things that a run shows:
 
     ttft_floor_s          TTFT of short prompts in an idle server: host, and the network there and back
     mfu, mfu_expert, mfu_attention (together)      how TTFT grows with the uncached prompt: the prefill rate
     layer_latency_s       TPOT of a small batch
     sequence_overhead_s   how TPOT grows with the sequences in flight
-    hbm_efficiency        how it grows with their contexts
+    hbm_efficiency, kv_efficiency (together)       how it grows with their contexts
+    prefill_layer_latency_s    what a prompt of any size adds to a step, and to the TPOT of others
 
 Each trial replays the run's sends and lengths through the scheduler and compares every request's TTFT and
 TPOT (logarithms) and their percentiles; a weak prior holds what the run can't tell near the base profile,
@@ -31,7 +32,10 @@ QUANTILES = (0.5, 0.9, 0.95)
 STEP = 0.2  # of a logarithm, for slopes: discrete events make smaller ones noisy
 PRIOR_WEIGHT = 0.01
 QUANTILE_WEIGHT = 0.5
-MAX_TRIALS = 25  # of the fit, besides those for slopes
+MAX_ROUNDS, MAX_TRIES = 6, 3  # of the fit: slopes taken, and steps tried with each
+POLISH = (0.1, 0.05, 0.025)  # of a logarithm
+REPLAYS = 3  # of each trial, with other noise: their mean is judged
+REACH = 0.8  # of a logarithm, in one step
 GROUPS = 6  # of requests, by size or load
 FAR = 1.0  # a row off by more than e counts no more than that
 TOLD = 0.02  # a number that moves the fit by less than this for a factor of e is not told by the run
@@ -53,7 +57,8 @@ KNOBS = (
     Knob("mfu", ("mfu", "mfu_expert", "mfu_attention"), "prefill rate", most=1.0),
     Knob("layer_latency_s", ("layer_latency_s",), "step time of a small batch"),
     Knob("sequence_overhead_s", ("sequence_overhead_s",), "step time per sequence in flight"),
-    Knob("hbm_efficiency", ("hbm_efficiency",), "step time per context token", most=1.0),
+    Knob("hbm_efficiency", ("hbm_efficiency", "kv_efficiency"), "step time per context token", most=1.0),
+    Knob("prefill_layer_latency_s", ("prefill_layer_latency_s",), "what any prompt adds to a step"),
 )
 
 
@@ -93,9 +98,9 @@ def fit_run(
 ) -> RunFit:
     """tier: the base. on_trial: gets the number of each simulation and its error (root mean square)."""
     fit = _Fit(load, tier, gpu, replicas=replicas, seed=seed, on_trial=on_trial)
-    before = fit.replay(np.zeros(len(KNOBS)))
+    before_ttft_s, before_tpot_s = fit.replays(np.zeros(len(KNOBS)))
     solution, slopes = fit.solve()
-    after = fit.replay(solution)
+    ttft_s, tpot_s = fit.replays(solution)
     # of the fit itself, without the prior's own rows
     told = np.sqrt((slopes[: -len(KNOBS)] ** 2).sum(axis=0)) >= TOLD
     low, high = fit.bounds
@@ -109,11 +114,11 @@ def fit_run(
         factors={knob.name: exp(x) for knob, x in zip(KNOBS, solution, strict=True)},
         untold=tuple(knob.name for knob, known in zip(KNOBS, told, strict=True) if not known),
         at_limit=tuple(at_limit),
-        ttft=errors(after.ttft_s, load.ttft_s),
-        tpot=errors(after.tpot_s, load.tpot_s),
-        by_load=_by_load(load, after.tpot_s),
-        before_ttft=errors(before.ttft_s, load.ttft_s),
-        before_tpot=errors(before.tpot_s, load.tpot_s),
+        ttft=errors(ttft_s, load.ttft_s),
+        tpot=errors(tpot_s, load.tpot_s),
+        by_load=_by_load(load, tpot_s),
+        before_ttft=errors(before_ttft_s, load.ttft_s),
+        before_tpot=errors(before_tpot_s, load.tpot_s),
         trials=fit.trials,
     )
 
@@ -144,11 +149,11 @@ def cited(found: RunFit, base: Tier, *, run_id: str, date: str) -> Tier:
 
 
 def errors(simulated: Floats, measured: Floats) -> Errors:
-    """Over the rows that have both."""
-    rows = np.isfinite(measured) & np.isfinite(simulated) & (measured > 0)
-    ours, theirs = simulated[rows], measured[rows]
+    """Over the requests that have both. simulated: a row each replay."""
+    rows = np.isfinite(measured) & np.isfinite(simulated).all(axis=0) & (measured > 0)
+    ours, theirs = simulated[:, rows], measured[rows]
     quantiles = {q: float(_quantile(ours, q) / _quantile(theirs, q) - 1) for q in QUANTILES}
-    return Errors(float(np.median(np.abs(ours / theirs - 1))), quantiles, len(ours))
+    return Errors(float(np.median(np.abs(ours / theirs - 1))), quantiles, len(theirs))
 
 
 def _by_load(load: MeasuredLoad, simulated: Floats) -> tuple[tuple[float, float, float], ...]:
@@ -157,7 +162,7 @@ def _by_load(load: MeasuredLoad, simulated: Floats) -> tuple[tuple[float, float,
         (
             float(np.median(together[rows])),
             float(np.median(load.tpot_s[rows])),
-            float(np.median(simulated[rows])),
+            float(np.median(simulated[:, rows])),
         )
         for rows in groups(together, load.tpot_s)
     )
@@ -197,31 +202,42 @@ class _Fit:
         ]
         return np.full(len(KNOBS), _LOW), np.array(high)
 
-    def replay(self, logarithms: Floats) -> SimulationResult:
+    def replay(self, logarithms: Floats, number: int = 0) -> SimulationResult:
+        """number: each replay has noise of its own."""
         return simulate(
             self._traffic,
             tier=with_factors(self.tier, logarithms),
             gpu=self.gpu,
             replicas=self.replicas,
-            seed=self.seed,
+            seed=self.seed + number,
             warm_keys=self._keys,
         )
+
+    def replays(self, logarithms: Floats) -> tuple[Floats, Floats]:
+        """TTFT and TPOT, a row each replay."""
+        results = [self.replay(logarithms, number) for number in range(REPLAYS)]
+        return np.stack([r.ttft_s for r in results]), np.stack([r.tpot_s for r in results])
 
     def residuals(self, logarithms: Floats) -> Floats:
         key = logarithms.tobytes()
         if key not in self._known:
-            result = self.replay(logarithms)
-            parts = [
-                *(_in_groups(result.ttft_s, self.load.ttft_s, rows) for rows in self._ttft_groups),
-                *(_in_groups(result.tpot_s, self.load.tpot_s, rows) for rows in self._tpot_groups),
-                _of_quantiles(result.ttft_s, self.load.ttft_s),
-                _of_quantiles(result.tpot_s, self.load.tpot_s),
-                PRIOR_WEIGHT * logarithms,
-            ]
-            self._known[key] = np.concatenate(parts)
+            replays = [self._off(self.replay(logarithms, number)) for number in range(REPLAYS)]
+            self._known[key] = np.concatenate([np.mean(replays, axis=0), PRIOR_WEIGHT * logarithms])
             self.trials += 1
             self._on_trial(self.trials, float(np.sqrt((self._known[key] ** 2).sum())))
         return self._known[key]
+
+    def _off(self, result: SimulationResult) -> Floats:
+        """Logarithms of replay over run: in groups of requests, and of the quantiles."""
+        load = self.load
+        return np.concatenate(
+            [
+                *(_in_groups(result.ttft_s, load.ttft_s, rows) for rows in self._ttft_groups),
+                *(_in_groups(result.tpot_s, load.tpot_s, rows) for rows in self._tpot_groups),
+                _of_quantiles(result.ttft_s, load.ttft_s),
+                _of_quantiles(result.tpot_s, load.tpot_s),
+            ]
+        )
 
     def slopes(self, logarithms: Floats) -> Floats:
         at, low, high = self.residuals(logarithms), *self.bounds
@@ -234,23 +250,52 @@ class _Fit:
         return np.stack(columns, axis=1)
 
     def solve(self) -> tuple[Floats, Floats]:
-        from scipy.optimize import least_squares
+        """Levenberg and Marquardt within bounds; the trials are noisy, so a step that fails is damped and
+        tried again, and the best point of all is the answer. Also the slopes there.
+        """
+        from scipy.optimize import lsq_linear
 
         low, high = self.bounds
-        start = np.clip(self._start(), low + 1e-6, high - 1e-6)
-        found = least_squares(
-            self.residuals,
-            start,
-            jac=self.slopes,
-            bounds=(low, high),
-            max_nfev=MAX_TRIALS,
-            x_scale="jac",
-            xtol=1e-3,
-            ftol=1e-5,
-        )
-        # what moves by steps may have its best point on the way
+        at = np.clip(self._start(), low + 1e-6, high - 1e-6)
+        damping, dull = 0.02, 0
+        for _ in range(MAX_ROUNDS):
+            before, slopes, value = self._cost(at), self.slopes(at), self.residuals(at)
+            scale = np.maximum(np.sqrt((slopes**2).sum(axis=0)), TOLD)
+            for _ in range(MAX_TRIES):
+                rows = np.vstack([slopes, np.diag(damping**0.5 * scale)])
+                wanted = np.concatenate([-value, np.zeros(len(KNOBS))])
+                least, most = np.maximum(low - at, -REACH), np.minimum(high - at, REACH)
+                step = lsq_linear(rows, wanted, bounds=(least - 1e-9, most + 1e-9)).x
+                moved = np.clip(at + step, low, high)
+                if self._cost(moved) < before:
+                    at, damping = moved, damping / 4
+                    break
+                damping *= 6
+            dull = dull + 1 if self._cost(at) > 0.97 * before else 0
+            if dull == 2:
+                break
+        found = self._polished(self._best(), low, high)
+        return found, self.slopes(found)
+
+    def _polished(self, at: Floats, low: Floats, high: Floats) -> Floats:
+        """One number at a time, a little up or down, as long as that helps: where slopes drown in noise."""
+        for reach in POLISH:
+            for place in range(len(KNOBS)):
+                for sign in (1, -1):
+                    moved = at.copy()
+                    moved[place] = np.clip(at[place] + sign * reach, low[place], high[place])
+                    if self._cost(moved) < self._cost(at):
+                        at = moved
+                        break
+        return at
+
+    def _best(self) -> Floats:
+        """Of all trials, those for slopes too."""
         best = min(self._known, key=lambda key: float((self._known[key] ** 2).sum()))
-        return np.frombuffer(best, dtype=np.float64), np.asarray(found.jac)
+        return np.frombuffer(best, dtype=np.float64)
+
+    def _cost(self, logarithms: Floats) -> float:
+        return float((self.residuals(logarithms) ** 2).sum())
 
     def _start(self) -> Floats:
         """The floor from the fastest TTFTs, the latency per layer from the median TPOT; the rest as it is."""
