@@ -2,8 +2,8 @@
 
 Knows: $ref to local definitions, enum, const, anyOf/oneOf (the first; the last once deep), allOf (merged),
 type lists, object with properties and required, array with items/prefixItems and minItems/maxItems, string
-with minLength/maxLength and the usual formats, number and integer with bounds and multipleOf, boolean, null.
-Not followed: pattern.
+with pattern, minLength/maxLength and the usual formats, number and integer with bounds and multipleOf,
+boolean, null.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from mock_server.pattern_text import PatternError, pattern_text
+
 _MAX_DEPTH = 6
+_TRIES = 50  # of a text that both a pattern and bounds of its length must hold
 _WORDS = (
     "north",
     "paper",
@@ -71,6 +74,8 @@ def schema_value(schema: Mapping[str, Any], rng: Random) -> Any:
         return _value(schema, _Draw(schema, rng), 0)
     except SchemaError:
         raise
+    except PatternError as error:
+        raise SchemaError(str(error)) from None
     except RecursionError:
         raise SchemaError("it refers to itself without an end") from None
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
@@ -188,10 +193,20 @@ def _string(schema: Mapping[str, Any], draw: _Draw) -> str:
         return _FORMATS[schema["format"]]
     low = int(schema.get("minLength", 0))
     draw.take(low)
+    if isinstance(schema.get("pattern"), str):
+        return _matching(schema["pattern"], low, schema.get("maxLength"), draw)
     text = _words(draw.rng, draw.rng.randint(1, 3))
     while len(text) < low:
         text += " " + _words(draw.rng, 1)
     return text[: max(low, int(schema.get("maxLength", len(text))))]
+
+
+def _matching(pattern: str, low: int, high: Any, draw: _Draw) -> str:
+    for _ in range(_TRIES):
+        text = pattern_text(pattern, draw.rng, draw.take)
+        if len(text) >= low and (high is None or len(text) <= high):
+            return text
+    raise SchemaError(f"no text of the wanted length was found for the pattern {pattern!r}")
 
 
 def _number(schema: Mapping[str, Any], rng: Random, *, whole: bool) -> int | float:

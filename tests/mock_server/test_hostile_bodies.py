@@ -65,6 +65,7 @@ KEYWORDS = [
     "uniqueItems",
     "minLength",
     "maxLength",
+    "pattern",
     "format",
 ]
 schemas = st.recursive(
