@@ -4,7 +4,7 @@ Without drafts every sequence gains one token a step, so a step is a count, two 
 at which a sequence ends or fills its blocks, whatever the batch. With drafts each sequence draws its gain.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
@@ -22,13 +22,10 @@ class Decoded(NamedTuple):
 
 
 class Decoding(Protocol):
-    """context_tokens: sum over the members, the token being fed included (S_kv)."""
+    """members: by id, to look at. context_tokens: sum over them, the token being fed included (S_kv)."""
 
+    members: dict[int, Sequence]
     context_tokens: int
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Sequence]: ...
 
     def join(self, sequence: Sequence) -> None:
         """From the next step on. Its next_event says at which value of generated it is due."""
@@ -67,18 +64,12 @@ class SteadyDecoding:
     def __init__(self) -> None:
         self.context_tokens = 0
         self._clock = 0
-        self._members: dict[int, Sequence] = {}
+        self.members: dict[int, Sequence] = {}
         self._events: list[tuple[int, int, Sequence]] = []  # (clock, tie, sequence); stale ones stay till due
         self._ties = 0
 
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __iter__(self) -> Iterator[Sequence]:
-        return iter(self._members.values())
-
     def join(self, sequence: Sequence) -> None:
-        self._members[sequence.id] = sequence
+        self.members[sequence.id] = sequence
         self.context_tokens += sequence.prompt_tokens + sequence.generated
         sequence.joined_clock = self._clock - sequence.generated
         self.plan(sequence)
@@ -89,13 +80,13 @@ class SteadyDecoding:
         heappush(self._events, (sequence.due_clock, self._ties, sequence))
 
     def leave(self, sequence: Sequence) -> None:
-        del self._members[sequence.id]
+        del self.members[sequence.id]
         sequence.generated = self._clock - sequence.joined_clock
         sequence.due_clock = -1
         self.context_tokens -= sequence.prompt_tokens + sequence.generated
 
     def step(self, *, emit: bool) -> Decoded:
-        members, events = self._members, self._events
+        members, events = self.members, self._events
         self._clock = clock = self._clock + 1
         self.context_tokens += len(members)
         due: list[Sequence] = []
@@ -123,7 +114,7 @@ class SteadyDecoding:
 
     def coast(self, steps: int) -> None:
         self._clock += steps
-        self.context_tokens += steps * len(self._members)
+        self.context_tokens += steps * len(self.members)
 
 
 class DraftedDecoding:
@@ -132,16 +123,10 @@ class DraftedDecoding:
     def __init__(self, acceptances: Mapping[str, Acceptance]) -> None:
         self.context_tokens = 0
         self._acceptances = acceptances
-        self._members: dict[int, Sequence] = {}
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __iter__(self) -> Iterator[Sequence]:
-        return iter(self._members.values())
+        self.members: dict[int, Sequence] = {}
 
     def join(self, sequence: Sequence) -> None:
-        self._members[sequence.id] = sequence
+        self.members[sequence.id] = sequence
         self.context_tokens += sequence.prompt_tokens + sequence.generated
         if sequence.draws is None:  # once: after a preemption the draws go on where they were
             acceptance = self._acceptances.get(sequence.workload, self._acceptances[""])
@@ -151,12 +136,12 @@ class DraftedDecoding:
         """next_event is read at every step."""
 
     def leave(self, sequence: Sequence) -> None:
-        del self._members[sequence.id]
+        del self.members[sequence.id]
         self.context_tokens -= sequence.prompt_tokens + sequence.generated
 
     def step(self, *, emit: bool) -> Decoded:
         total, due, emissions = 0, [], []
-        for sequence in self._members.values():
+        for sequence in self.members.values():
             assert sequence.draws is not None
             left = sequence.output_tokens - sequence.generated
             tokens = next(sequence.draws)

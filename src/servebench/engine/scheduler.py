@@ -41,6 +41,7 @@ class Scheduler:
         self._waiting = WaitingQueue(serving.max_queued_requests)
         self._prefilling: list[Sequence] = []
         self._decoding = make_decoding(serving, seed=seed)
+        self._members = self._decoding.members
         self._needing_block: list[Sequence] = []
         self._live: dict[int, Sequence] = {}
         self._admissions = 0
@@ -52,11 +53,11 @@ class Scheduler:
 
     @property
     def waiting_count(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting.queue)
 
     @property
     def running_count(self) -> int:
-        return len(self._prefilling) + len(self._decoding)
+        return len(self._prefilling) + len(self._members)
 
     @property
     def next_ready_s(self) -> float | None:
@@ -66,7 +67,7 @@ class Scheduler:
 
     @property
     def decoding_count(self) -> int:
-        return len(self._decoding)
+        return len(self._members)
 
     @property
     def context_tokens(self) -> int:
@@ -114,7 +115,7 @@ class Scheduler:
         """The next step's batch; None where nothing can run yet."""
         preempted = self._grow() if self._needing_block else False
         each = 1 + self._drafts
-        budget = self._serving.max_num_batched_tokens - len(self._decoding) * each
+        budget = self._serving.max_num_batched_tokens - len(self._members) * each
         chunks: list[tuple[Sequence, int]] = []
         for sequence in self._prefilling:
             if budget <= 0:
@@ -129,15 +130,14 @@ class Scheduler:
             chunk = min(budget, admitted.prefill_target - admitted.computed)
             chunks.append((admitted, chunk))
             budget -= chunk
-        decoding = self._decoding
-        if not len(decoding) and not chunks:
+        if not self._members and not chunks:
             return None
         self._cancelled_in_flight = False
         self._batches += 1
         return Batch(
             self._batches - 1,
-            len(decoding),
-            decoding.context_tokens,
+            len(self._members),
+            self._decoding.context_tokens,
             chunks,
             sum([chunk for _, chunk in chunks]) if chunks else 0,
             sum([chunk * (s.computed + chunk / 2) for s, chunk in chunks]) if chunks else 0.0,
@@ -276,7 +276,7 @@ class Scheduler:
         return sequence.prompt_tokens + sequence.generated + min(self._drafts, room)
 
     def _preempt(self) -> None:
-        victim = max([*self._prefilling, *self._decoding], key=lambda s: s.admission)
+        victim = max([*self._prefilling, *self._members.values()], key=lambda s: s.admission)
         self._leave(victim)
         self.cache.release(victim)
         victim.prefill_target = victim.prompt_tokens + victim.generated

@@ -6,22 +6,25 @@ from servebench.engine.sequence import QueueFullError, Sequence
 
 
 class WaitingQueue:
-    """limit: sequences that may wait at once (None: any number); preempted ones come back whatever it is."""
+    """limit: sequences that may wait at once (None: any number); preempted ones come back whatever it is.
+
+    queue: to look at.
+    """
 
     def __init__(self, limit: int | None) -> None:
-        self._queue: deque[Sequence] = deque()
+        self.queue: deque[Sequence] = deque()
         self._limit = limit
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def head(self) -> Sequence | None:
-        return self._queue[0] if self._queue else None
+        return self.queue[0] if self.queue else None
 
     def push(self, sequence: Sequence) -> None:
         """Behind all that are ready no later. Raises QueueFullError, but to none that comes prefilled."""
-        queue = self._queue
+        queue = self.queue
         if self._limit is not None and len(queue) >= self._limit and not sequence.prefilled:
             raise QueueFullError(f"sequence {sequence.id}: {len(queue)} are waiting, the most there may be")
         place = len(queue)
@@ -33,10 +36,10 @@ class WaitingQueue:
             queue.insert(place, sequence)
 
     def push_front(self, sequence: Sequence) -> None:
-        self._queue.appendleft(sequence)
+        self.queue.appendleft(sequence)
 
     def pop(self) -> Sequence:
-        return self._queue.popleft()
+        return self.queue.popleft()
 
     def remove(self, sequence: Sequence) -> None:
-        self._queue.remove(sequence)
+        self.queue.remove(sequence)
