@@ -1,16 +1,21 @@
 """The matrix as a value: the worst exit code by the stated order, and texts that say what is missing."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from servebench.export.matrix_page import matrix_html
-from servebench.export.matrix_rows import HEADINGS, notes, rows
-from servebench.export.matrix_table import matrix_markdown
+from servebench.export.matrix_rows import HEADINGS, TASK_HEADINGS, notes, rows, task_rows
+from servebench.export.matrix_table import matrix_markdown, print_matrix
+from servebench.meter.record import SessionState
 from servebench.results.matrix import Matrix, MatrixRun, cached_share, interactivity, usd_per_thousand
 from servebench.results.run_directory import read_run
+from servebench.results.steady_state import Window
 from servebench.results.summary import ALL, summarise_run
+from servebench.results.tasks import summarise_tasks
 from tests.results.made_run import make, write
+from tests.results.test_tasks import session
 
 
 def matrix(tmp_path: Path, *codes: int, planned: tuple[str, ...] = ("a", "b", "c")) -> Matrix:
@@ -52,3 +57,23 @@ def test_figures_and_texts(tmp_path: Path) -> None:
     assert "Speed against price" in page
     assert matrix_markdown(made).count("\n| Tier \\<a> \\*") == 1
     assert made.to_json()["complete"] is False
+
+
+def test_agents_tasks_stand_side_by_side_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = matrix(tmp_path, 0, 0)
+    assert task_rows(made) == []
+    assert "tasks" not in matrix_html(made)
+    records = [*session(0, 3, SessionState.DONE), *session(1, 2, SessionState.CUT)]
+    tasks = summarise_tasks(records, Window(0, 10**10))
+    first = made.runs[0]
+    assert first.summary is not None
+    with_tasks = dataclasses.replace(first, summary=dataclasses.replace(first.summary, tasks=tasks))
+    made = dataclasses.replace(made, runs=(with_tasks, *made.runs[1:]))
+    (row,) = task_rows(made)
+    assert len(row) == len(TASK_HEADINGS)
+    assert row[:5] == ("Tier <a> *", "agent", "1", "0", "1")
+    assert row[-1] == "$0.0500"
+    assert "Agents' tasks" in matrix_html(made)
+    print_matrix(made, as_json=False)
+    assert "$/finished task" in capsys.readouterr().out
+    assert made.to_json()["tiers"][0]["tasks"]["agent"]["finished"] == 1

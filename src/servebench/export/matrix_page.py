@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from servebench.export import figures
-from servebench.export.matrix_rows import HEADINGS, notes, result, rows
+from servebench.export.matrix_rows import HEADINGS, TASK_HEADINGS, notes, result, rows, task_rows
 from servebench.export.report_sections import row, table
 from servebench.results.matrix import Matrix, MatrixRun, interactivity, usd_per_thousand
 from servebench.results.summary import ALL
@@ -29,6 +29,7 @@ def matrix_html(matrix: Matrix) -> str:
         _stamps(matrix),
         *(f"<p>{escape(line)}</p>" for line in notes(matrix)),
         *(_class_table(matrix, name) for name in shown),
+        _tasks(matrix),
         _speed_against_price(matrix),
         _gates(matrix),
         _runs(matrix),
@@ -63,6 +64,15 @@ def _class_table(matrix: Matrix, name: str) -> str:
     ]
     title = "All requests" if name == ALL else f"Class {escape(name)}"
     return table(title, HEADINGS, made, left=(0, 1))
+
+
+def _tasks(matrix: Matrix) -> str:
+    made = [
+        row((escape(cells[0]), "text"), (escape(cells[1]), "text"), *map(escape, cells[2:]))
+        for cells in task_rows(matrix)
+    ]
+    caption = "Sessions as wholes. Dollars: of all tasks, by those that finished."
+    return table("Agents' tasks", TASK_HEADINGS, made, left=(0, 1), caption=caption) if made else ""
 
 
 def _speed_against_price(matrix: Matrix) -> str:

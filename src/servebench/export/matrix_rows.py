@@ -10,6 +10,35 @@ HEADINGS = (
 )  # fmt: skip
 
 
+TASK_HEADINGS = (
+    "tier", "tasks", "finished", "failed", "cut", "share finished", "time p50", "time p95", "model time p50",
+    "calls a task", "$/finished task",
+)  # fmt: skip
+
+
+def task_rows(matrix: Matrix) -> list[tuple[str, ...]]:
+    """Agents' tasks, one row a tier that has some."""
+    found = []
+    for run in matrix.runs:
+        tasks = {} if run.summary is None else run.summary.tasks
+        for name, one in list(tasks.items())[:1]:  # all, or the only class
+            label = f"{run.name} *" if run.modelled else run.name
+            found.append(
+                (
+                    label,
+                    name,
+                    *(figures.count(count) for count in (one.finished, one.failed, one.cut)),
+                    figures.share(one.finished_share),
+                    figures.percentile(one.time_s, "p50"),
+                    figures.percentile(one.time_s, "p95"),
+                    figures.percentile(one.model_time_s, "p50"),
+                    figures.rate(one.calls_mean),
+                    figures.dollars(one.usd_per_finished_task),
+                )
+            )
+    return found
+
+
 def rows(matrix: Matrix, class_name: str) -> list[tuple[str, ...]]:
     """One a tier that was planned, in order, one cell a heading."""
     by_model = {run.model: run for run in matrix.runs}

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from servebench.export.matrix_rows import HEADINGS, notes, rows
+from servebench.export.matrix_rows import HEADINGS, TASK_HEADINGS, notes, rows, task_rows
 from servebench.results.matrix import Matrix
 from servebench.results.summary import ALL
 
@@ -39,9 +39,21 @@ def print_matrix(matrix: Matrix, *, as_json: bool) -> None:
             first = [Text(name if k == 0 else "")] if len(shown) > 1 else []
             table.add_row(*first, *map(Text, row))
     out.print(table)
+    if tasks := task_rows(matrix):
+        out.print()
+        out.print(_tasks(tasks))
     for line in notes(matrix):
         out.print(line, soft_wrap=True)
     sys.stdout.flush()
+
+
+def _tasks(tasks: list[tuple[str, ...]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for heading in TASK_HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("tier", "tasks") else "right")
+    for row in tasks:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def matrix_markdown(matrix: Matrix) -> str:

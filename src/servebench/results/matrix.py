@@ -100,6 +100,7 @@ def _run_json(run: MatrixRun) -> dict[str, Any]:
         "valid": None if summary is None else summary.valid,
         "verdict": None if summary is None or summary.verdict is None else summary.verdict.value,
         "classes": {} if summary is None else {name: one.to_json() for name, one in summary.classes.items()},
+        "tasks": {} if summary is None else {name: one.to_json() for name, one in summary.tasks.items()},
     }
 
 
