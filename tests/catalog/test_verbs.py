@@ -127,3 +127,23 @@ prices:
     assert (row["kind"], row["usd_per_mtok"]["output"]) == ("MODELLED", "6")
     assert (row["ticks_per_token_low"]["output"], row["ticks_per_token_high"]["output"]) == (20_000, 180_000)
     assert prices.marked_kind(catalog.price("grok-5-max")) == "MODELLED\nin/out\n1.00/2.00 -\n9.00/18.00"
+
+
+def test_prices_show_a_break_even_price_of_each_tier_on_each_basis() -> None:
+    done = CliRunner().invoke(cli, ["prices", "--json"], catch_exceptions=False)
+    found = json.loads(done.output)["break_even"]
+    catalog = load_catalog()
+    assert (found["kind"], list(found["tiers"])) == ("MODELLED", list(catalog.tiers))
+    for tier_id, row in found["tiers"].items():
+        assert list(row["bases"]) == ["hyperscaler", "neocloud", "rental"]
+        owned, rented = (row["bases"][b]["ticks_per_token"]["output"] for b in ("hyperscaler", "rental"))
+        hour = catalog.gpu(row["gpu"]).usd_per_gpu_h
+        assert rented / owned == pytest.approx(float(hour["rental"] / hour["hyperscaler"]), rel=2e-3), tier_id
+        for band in row["bases"].values():
+            low, base, high = (band[f"ticks_per_token{end}"]["input"] for end in ("_low", "", "_high"))
+            assert low <= base <= high
+    # the sheets that the mock bills by are the same model's
+    small = found["tiers"]["grok-5-small"]["bases"]["hyperscaler"]["ticks_per_token"]
+    assert small["output"] == catalog.price("grok-5-small").base.output_ticks
+    table = CliRunner().invoke(cli, ["prices"], catch_exceptions=False).output
+    assert "Break-even prices, MODELLED" in table

@@ -11,6 +11,7 @@ from servebench.catalog.load import Catalog, load_catalog
 from servebench.catalog.market import ListPrice, list_price, market_version, of_sheet
 from servebench.catalog.prices import PriceSheet, Rates, usd_per_million
 from servebench.catalog.provenance import Kind
+from servebench.cli.prices_break_even import break_even_json, print_break_even
 from servebench.errors import UsageError
 
 
@@ -23,7 +24,9 @@ from servebench.errors import UsageError
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(day: datetime.datetime | None, as_json: bool) -> None:
-    """API prices in dollars per million tokens, with dates and sources."""
+    """API prices in dollars per million tokens, with dates and sources; each tier's break-even price, by what
+    a GPU hour costs; and the list prices of the models we compare with.
+    """
     catalog = load_catalog()
     on = datetime.datetime.now(datetime.UTC).date() if day is None else day.date()
     sheets = sheets_on(catalog, on)
@@ -59,6 +62,7 @@ def to_json(catalog: Catalog, sheets: list[PriceSheet], on: datetime.date) -> di
     return {
         "on": on.isoformat(),
         "ours": [_sheet_json(catalog, sheet) for sheet in sheets],
+        "break_even": break_even_json(catalog, on),
         "retired": {slug: {"bills_as": row.to, "since": row.since} for slug, row in catalog.retired.items()},
         "market": {
             "package": version.package,
@@ -143,6 +147,7 @@ def _print(catalog: Catalog, sheets: list[PriceSheet], on: datetime.date) -> Non
     out.print(ours)
     for source in dict.fromkeys(f"{s.source.kind}: {s.source.source}, {s.source.date}" for s in sheets):
         out.print(source, style="dim")
+    print_break_even(catalog, on, out)
     redirects = ", ".join(f"{slug} -> {row.to}" for slug, row in catalog.retired.items())
     out.print(f"Retired slugs bill as: {redirects}", style="dim")
     out.print(others)

@@ -1,9 +1,10 @@
 """The price at which a tier that nobody sells yet would pay for its GPUs: MODELLED, with a band.
 
 The replica is taken at its SLO point (the largest batch within the preset `standard`) on chat as the Azure
-2023 conversation trace has it, nothing cached; half of its time is sold (headroom 0.8 over a diurnal peak of
-1.6); the GPU hour is that of an owner at hyperscale; rates keep the proportions of Grok 4.3's. The band is
-params_active at its 1 sigma, nothing else: wider uncertainty (attention FLOP, KV bytes, use) is not in it.
+2023 conversation trace has it, nothing cached; half of its time is sold (headroom 0.8 over a diurnal peak
+of 1.6); the GPU hour is that of an owner at hyperscale, unless asked otherwise; rates keep the proportions
+of Grok 4.3's. The band is params_active at its 1 sigma, nothing else: wider uncertainty (attention FLOP, KV
+bytes, use) is not in it.
 """
 
 from dataclasses import dataclass, replace
@@ -33,9 +34,10 @@ class BreakEven:
     at: SteadyState
 
 
-def break_even(tier: Tier, gpu: Gpu, *, proportions: Rates) -> BreakEven:
-    """What the tier must charge. Raises ValueError where params_active has no band, or the SLO can't be
-    met."""
+def break_even(tier: Tier, gpu: Gpu, *, proportions: Rates, basis: str = PRICE_BASIS) -> BreakEven:
+    """What the tier must charge where a GPU hour costs what it does on that basis. Raises ValueError where
+    params_active has no band, or the SLO can't be met.
+    """
     band = tier.sources["params_active"]
     if band.low is None or band.high is None:
         raise ValueError(f"{tier.id}: params_active has no low and high")
@@ -43,7 +45,7 @@ def break_even(tier: Tier, gpu: Gpu, *, proportions: Rates) -> BreakEven:
         _slo_point(tier, gpu, _with_active(tier.shape, active))
         for active in (tier.shape.params_active, band.low, band.high)
     ]
-    base, low, high = (_rates(tier, gpu, point.tokens_per_s, proportions) for point in points)
+    base, low, high = (_rates(tier, gpu, point.tokens_per_s, proportions, basis) for point in points)
     return BreakEven(base, low, high, points[0])
 
 
@@ -66,9 +68,9 @@ def _slo_point(tier: Tier, gpu: Gpu, shape: ModelShape) -> SteadyState:
     )
 
 
-def _rates(tier: Tier, gpu: Gpu, tokens_per_s: float, proportions: Rates) -> Rates:
+def _rates(tier: Tier, gpu: Gpu, tokens_per_s: float, proportions: Rates, basis: str) -> Rates:
     return break_even_rates(
-        usd_per_h=tier.serving.gpus * gpu.usd_per_gpu_h[PRICE_BASIS],
+        usd_per_h=tier.serving.gpus * gpu.usd_per_gpu_h[basis],
         utilisation=UTILISATION,
         tokens_per_s=round(tokens_per_s, 3),  # so that the last digit of a float can't turn a tick
         mix=Mix(in_out_ratio=round(PROMPT_TOKENS / OUTPUT_TOKENS, 2), cache_hit_share=0.0),

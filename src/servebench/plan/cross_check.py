@@ -48,7 +48,7 @@ class CrossCheck:
 def cross_check(
     model: StepTimeModel, lengths: Lengths, slos: Sequence[Slo], *, arrival_cv: float, simulated_rps: float
 ) -> CrossCheck | None:
-    """simulated_rps: calls per second. None where no objective is one that the chain judges, or none is met."""
+    """simulated_rps: calls per second. None where the chain can't judge an objective, or none is met."""
     judged = [slo for slo in slos if slo.metric in _JUDGED and slo.quantile is not None]
     if not judged or simulated_rps <= 0 or len(judged) < len(slos):
         return None
