@@ -31,6 +31,7 @@ from validation_figures import (
     grouped,
     lengths_of,
     ranking,
+    software_efficiency,
     tier_latency_us,
     worst,
 )
@@ -146,6 +147,7 @@ def report(rows: Sequence[MeasuredPoint], points: Points, found: Predictions) ->
         },
         "calibrated_two_constants": calibrated(rows, found.all, points),
         "worst": worst(rows, found.all, points),
+        "software_efficiency": software_efficiency(rows, points),
     }
 
 

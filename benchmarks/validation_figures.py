@@ -20,11 +20,13 @@ from servebench.catalog.stack_constants import (
 from servebench.engine.closed_loop import Means
 from servebench.engine.deployment import Backend, Deployment
 from servebench.engine.roofline import roofline
-from servebench.engine.stack_fit import Points, calibrate_ttft, calibrated_s
+from servebench.engine.stack_fit import Points, calibrate_ttft, calibrated_s, predict
 from servebench.engine.step_costs import stack_efficiencies, step_costs
 from servebench.engine.step_time import step_parts
 
 RANKED_RATIO = 1.15
+# what is 1 where only peak rates count; latencies and host work are nought
+PEAK = ("hbm_efficiency", "kv_efficiency", "mfu", "mfu_expert", "mfu_attention", "routing_spread")
 BATCHES = (4, 8, 16, 32, 64, 128, 256)  # upper ends
 
 
@@ -121,6 +123,16 @@ def worst(
             }
         )
     return found
+
+
+def software_efficiency(rows: Sequence[MeasuredPoint], points: Points) -> dict[str, float]:
+    """The share of the measured TPOT that peak rates explain (with the assumed links' efficiencies and 0.5 ms
+    a step), in the median of dense and sparse models: what kernels, launches and the host leave of it."""
+    ideal = dict.fromkeys(NAMES, 1e-9) | dict.fromkeys(PEAK, 1.0)
+    alone = predict(points, StackConstants(**ideal)).tpot_s / points.tpot_s
+    sparse = np.array([row.deployment.model.experts > 0 for row in rows])
+    kinds = {"dense": ~sparse, "MoE": sparse}
+    return {name: round(float(np.median(alone[of])), 4) for name, of in kinds.items() if of.any()}
 
 
 def deepseek_day(constants: StackConstants) -> dict[str, float]:

@@ -62,6 +62,8 @@ def other_rows(result: Mapping[str, Any]) -> Iterator[Row]:
             percent(found["right_order"]),
             told,
         )
+    for kind, share in result["software_efficiency"].items():
+        yield f"software efficiency, {kind}: share of TPOT that peak rates explain", percent(share), "-"
     day = result["deepseek_day"]
     said = f"{day['disclosed_low']:.0f}-{day['disclosed_high']:.0f} disclosed"
     yield (

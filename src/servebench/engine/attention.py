@@ -2,8 +2,8 @@
 
 G_kv, the ways the cache is split: GQA under tensor parallelism min(tp, n_kv); MLA under tensor parallelism 1
 (every GPU holds all of the latent cache); data-parallel groups hold their own sequences and multiply it.
-Linear layers cost a constant per sequence. Sliding windows are read up to their length; sparse attention reads
-its indexer's keys over the whole context and up to index_top tokens of the cache.
+Linear layers cost a constant per sequence. Sliding windows are read up to their length; sparse attention
+reads its indexer's keys over the whole context and up to index_top tokens of the cache.
 """
 
 from typing import NamedTuple
