@@ -100,7 +100,8 @@ def _require_separable(options: ServeOptions) -> None:
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A listening socket. shared: others may listen at the same address. Raises OperationError."""
     try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, number, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         sock = socket.socket(family, kind, number)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:

@@ -219,6 +219,38 @@ def test_no_finish_and_no_done(url: str) -> None:
     assert b"[DONE]" not in ask(url, PATH, short())[2]
 
 
+def responded(url: str, *, stream: bool) -> bytes:
+    body = {
+        "model": "grok-4.3", "input": "hello", "stream": stream, "max_output_tokens": 10,
+        "reasoning": {"effort": "none"},
+    }  # fmt: skip
+    status, _, raw = ask(url, "/v1/responses", body)
+    assert status == 200
+    return raw
+
+
+def test_responses_go_wrong_in_the_same_ways(url: str) -> None:
+    inject(url)
+    usage = json.loads(responded(url, stream=False))["usage"]
+    inject(url, {"kind": "no_usage"})
+    assert "usage" not in json.loads(responded(url, stream=False))
+    assert b'"output_tokens":' not in responded(url, stream=True)
+    inject(url, {"kind": "wrong_usage", "factor": 2})
+    wrong = json.loads(responded(url, stream=False))["usage"]
+    assert wrong["output_tokens"] == 2 * usage["output_tokens"]
+    inject(url, {"kind": "no_finish"})
+    assert b"response.output_text.delta" in responded(url, stream=True)
+    assert b"response.completed" not in responded(url, stream=True)
+    assert "status" not in json.loads(responded(url, stream=False))
+    inject(url, {"kind": "error_event", "after_events": 4})
+    assert responded(url, stream=True).endswith(
+        b'data: {"code":"internal","error":"The stream failed on the server."}\n\n'
+    )
+    inject(url, {"kind": "status", "status": 502})
+    assert ask(url, "/v1/responses", {"model": "grok-4.3", "input": "hello"})[0] == 502
+    assert last_entry(url)["path"] == "/v1/responses"
+
+
 def test_several_together_by_model_key_stream_and_time(url: str) -> None:
     key_id = key_id_of("other")
     inject(
