@@ -17,7 +17,8 @@ from tests.grafana.prometheus_server import PROMETHEUS, PrometheusServer, promet
 from tests.mock_server.raw_http import ask, chat_body, connect, request_bytes
 from tests.mock_server.server_process import running_mock
 
-MODEL, WINDOW = 'model_name="grok-4.3"', "4s"
+MODEL, WINDOW = 'model_name="grok-4.3"', "10s"
+SCRAPES = 5  # while it is under load
 PATH = "/v1/chat/completions"
 
 
@@ -47,8 +48,8 @@ EXPRESSIONS = [
     rate("request_max_num_generation_tokens_sum"),
 ]
 OURS = [
-    "sum(rate(mock_billed_usd_total[4s]))",
-    "sum by (kind) (increase(mock_injected_faults_total[4s])) > 0",
+    "sum(rate(mock_billed_usd_total[10s]))",
+    "sum by (kind) (increase(mock_injected_faults_total[10s])) > 0",
     'mock_power_watts{model_name="grok-4.3"}',
     "mock_time_scale",
 ]
@@ -73,22 +74,34 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         prometheus_server(folder, [url.removeprefix("http://")]) as server,
     ):
         ask(url, "/admin/config", {"faults": [{"kind": "status", "status": 500, "rate": 0.1}]})
-        start_s = time.time()
-        threads = [threading.Thread(target=drive, args=(url, worker, start_s + 7)) for worker in range(4)]
+        start_s, enough = time.time(), threading.Event()
+        wait_for_scrapes(server, 1)
+        threads = [threading.Thread(target=drive, args=(url, worker, enough)) for worker in range(4)]
         for thread in threads:
             thread.start()
         with connect(url) as held:  # something runs at every scrape
-            body = chat_body(stream=True, max_completion_tokens=20_000, reasoning_effort="none")
+            body = chat_body(stream=True, max_completion_tokens=50_000, reasoning_effort="none")
             held.sendall(request_bytes("POST", PATH, json.dumps(body).encode()))
+            wait_for_scrapes(server, 1 + SCRAPES)
+            enough.set()
             for thread in threads:
                 thread.join()
-            time.sleep(1.2)
             yield Scraped(server, start_s, time.time())
 
 
-def drive(url: str, worker: int, until_s: float) -> None:
+def wait_for_scrapes(server: PrometheusServer, count: int) -> None:
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        found = server.instant("count_over_time(mock_time_scale[2m])", at_s=time.time())
+        if found and found[0][1] >= count:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"prometheus has not scraped the mock {count} times")
+
+
+def drive(url: str, worker: int, enough: threading.Event) -> None:
     turn = 0
-    while time.time() < until_s:
+    while not enough.is_set():
         turn += 1
         body = chat_body(f"{worker} {turn}", max_completion_tokens=20, reasoning_effort="none")
         ask(url, PATH, body)

@@ -120,7 +120,7 @@ def test_stored_answers_are_found_from_everywhere() -> None:
         running_mock(*FLAGS, "--time-scale", "20") as url,
         OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=30) as client,
     ):
-        made = [client.responses.create(model="grok-4.3", input=f"number {i}") for i in range(6)]
+        made = [client.responses.create(model="grok-4.3", input=f"number {i}") for i in range(3)]
         for response in made:
             assert client.responses.retrieve(response.id).output_text == response.output_text
             more = client.responses.create(model="grok-4.3", input="and?", previous_response_id=response.id)
@@ -130,8 +130,8 @@ def test_stored_answers_are_found_from_everywhere() -> None:
         client.responses.delete(made[0].id)
         for _ in range(4):
             assert ask(url, f"/v1/responses/{made[0].id}", method="GET")[0] == 404
-        deferred = [json.loads(ask(url, PATH, short(f"{i}", deferred=True))[2]) for i in range(6)]
-        time.sleep(1)
+        deferred = [json.loads(ask(url, PATH, short(f"{i}", deferred=True))[2]) for i in range(4)]
+        time.sleep(0.5)
         for one in deferred:
             path = f"/v1/chat/deferred-completion/{one['request_id']}"
             status, _, body = ask(url, path, method="GET")
