@@ -119,6 +119,7 @@ def command(
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
     from mock_server.serve import ServeOptions, serve
+    from mock_server.workers import serve_workers
     from servebench.engine.disaggregation import parse_split
 
     serve(
@@ -141,5 +142,6 @@ def command(
             queue_limit=queue_limit,
             tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
             exit_fd=exit_with_fd,
-        )
+        ),
+        several=serve_workers,
     )

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,8 +56,12 @@ class ServeOptions:
     tls: tuple[Path, Path] | None = None  # certificate chain and key, PEM
 
 
-def serve(options: ServeOptions) -> None:
-    """Serves until told to stop. Raises UsageError (unknown tier), OperationError (it can't listen)."""
+def serve(
+    options: ServeOptions, *, several: Callable[[ServeOptions, Sequence[Model], MockConfig], None]
+) -> None:
+    """Serves until told to stop; several: how, with more than one worker. Raises UsageError (unknown tier),
+    OperationError (it can't listen).
+    """
     models = build_models(options)
     config = build_config(options, models)
     if options.exit_fd is not None:
@@ -75,9 +79,7 @@ def serve(options: ServeOptions) -> None:
         serve_part(Part(options, models, config, sock, options.exit_fd))
     else:
         _require_separable(options)
-        from mock_server.workers import serve_workers
-
-        serve_workers(options, models, config)
+        several(options, models, config)
 
 
 def _require_separable(options: ServeOptions) -> None:
