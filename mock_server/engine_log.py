@@ -4,13 +4,14 @@ against them. Engine seconds throughout; late_s is in real seconds.
 A virtual replica that is given the same sequences, ready at the same moments, makes the same steps.
 """
 
+from array import array
 from collections import deque
 from typing import Any
 
 from servebench.engine.sequence import Sequence
 
 STEPS = 20_000
-SEQUENCES = 4_000
+SEQUENCES = 1_000
 KEYS = 64  # block keys kept of a sequence; a long prompt's would be a megabyte
 
 
@@ -18,11 +19,18 @@ class EngineLog:
     """Bounded: the oldest go first. A sequence is noted when it ends."""
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[float, float]] = deque(maxlen=STEPS)
+        self._ends_s, self._late_s = array("d"), array("d")  # rings, once they are full
+        self._steps = 0
         self._sequences: deque[tuple[Any, ...]] = deque(maxlen=SEQUENCES)
 
     def step(self, end_s: float, late_s: float) -> None:
-        self._steps.append((end_s, late_s))
+        if self._steps < STEPS:
+            self._ends_s.append(end_s)
+            self._late_s.append(late_s)
+        else:
+            place = self._steps % STEPS
+            self._ends_s[place], self._late_s[place] = end_s, late_s
+        self._steps += 1
 
     def sequence(self, sequence: Sequence) -> None:
         keys = sequence.block_keys
@@ -50,7 +58,11 @@ class EngineLog:
             "cached_tokens", "output_tokens", "preemptions", "workload", "block_keys",
         )  # fmt: skip
         return {
-            "step_ends_s": [end_s for end_s, _ in self._steps],
-            "step_late_s": [late_s for _, late_s in self._steps],
+            "step_ends_s": self._in_order(self._ends_s),
+            "step_late_s": self._in_order(self._late_s),
             "sequences": [dict(zip(names, row, strict=True)) for row in self._sequences],
         }
+
+    def _in_order(self, ring: "array[float]") -> list[float]:
+        start = self._steps % STEPS if self._steps > STEPS else 0
+        return [*ring[start:], *ring[:start]]

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mock_server.engine_log import STEPS, EngineLog
 from mock_server.serve import ServeOptions, build_models
 from mock_server.utilisation import WINDOW_S, Utilisation
 from servebench.catalog.load import load_catalog
@@ -95,6 +96,17 @@ def test_impossible_drafts_are_one_sentence() -> None:
     options = ServeOptions(("grok-4.3",), 1, "", 0, 0, frozenset(), 1.0, None, drafts=3, accepted=5.0)
     with pytest.raises(UsageError, match="give --accepted, 1 to 4"):
         build_models(options)
+
+
+@given(st.integers(0, 3 * STEPS))
+@settings(max_examples=12, deadline=None)
+def test_the_log_keeps_the_last_steps_in_order(count: int) -> None:
+    log = EngineLog()
+    for i in range(count):
+        log.step(float(i), -float(i))
+    kept = log.to_json()
+    assert kept["step_ends_s"] == [float(i) for i in range(max(0, count - STEPS), count)]
+    assert kept["step_late_s"] == [-end_s for end_s in kept["step_ends_s"]]
 
 
 def test_power_follows_the_load() -> None:
