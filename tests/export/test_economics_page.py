@@ -12,8 +12,8 @@ import pytest
 from servebench.export.economics_page import economics_html
 from servebench.export.economics_table import HEADINGS, dollars, markdown, rows, to_json
 from servebench.plan.demand_text import parse_demand
-from servebench.plan.economics import Terms
 from servebench.plan.economics_study import Question, Study, study
+from servebench.plan.fleet_size import Terms
 from servebench.workload.scenario import parse_scenario
 from tests.export.test_report import BROWSER_FLAGS, _Page
 

@@ -10,8 +10,9 @@ from servebench.catalog.provenance import Kind
 from servebench.errors import UsageError
 from servebench.plan.bands import band
 from servebench.plan.demand_text import parse_demand
-from servebench.plan.economics import Terms, TierEconomics, fleet_for
+from servebench.plan.economics import TierEconomics
 from servebench.plan.economics_study import Question, Study, answer, study
+from servebench.plan.fleet_size import Terms, fleet_for
 from servebench.plan.slo_point import Lengths, cheapest_placement, curve, placed, slo_point
 from servebench.plan.spares import peak_rps, spare_replicas
 from servebench.workload.scenario import parse_scenario

@@ -93,8 +93,8 @@ def command(
     """
     from servebench.catalog.load import load_catalog
     from servebench.plan.demand_text import parse_demand
-    from servebench.plan.economics import Terms
     from servebench.plan.economics_study import Question, study
+    from servebench.plan.fleet_size import Terms
     from servebench.workload.scenario import load_scenario
 
     catalog = load_catalog()

@@ -17,7 +17,8 @@ from servebench.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
     from servebench.plan.measured_load import MeasuredLoad
-    from servebench.plan.run_fit import Errors, RunFit
+    from servebench.plan.replay_errors import Errors
+    from servebench.plan.run_fit import RunFit
 
 DEFAULT_BASE = "grok-4.3"
 LEAST_LENGTHS = 50  # answers of one kind whose lengths are worth a distribution

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from servebench.errors import OperationError, UsageError
+from servebench.errors import UsageError
 
 if TYPE_CHECKING:
     from servebench.plan.fleet_plan import FleetPlan
@@ -156,6 +156,7 @@ def _progress_line() -> tuple[Callable[[str], None], Callable[[], None]]:
 
 def _deliver(plan: "FleetPlan", *, as_json: bool, out: Path | None) -> None:
     from servebench.cli.plan_table import print_table
+    from servebench.cli.plan_tiers import write_text
 
     text = json.dumps(plan.to_json(), indent=2)
     if out is not None:
@@ -166,11 +167,3 @@ def _deliver(plan: "FleetPlan", *, as_json: bool, out: Path | None) -> None:
     print_table(plan)
     if out is not None:
         click.echo(f"written to {out}")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Raises OperationError where it can't be written."""
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OperationError(f"cannot write {path}: {error.strerror}") from None

@@ -13,7 +13,7 @@ from servebench.catalog.tiers import Tier
 from servebench.cli.plan_table import cheapest, print_tiers
 from servebench.engine.disaggregation import parse_split
 from servebench.engine.step_time import StepTimeModel
-from servebench.errors import UsageError
+from servebench.errors import OperationError, UsageError
 from servebench.plan.capacity import Planner
 from servebench.plan.fleet_plan import FleetPlan, Load, plan_fleet
 from servebench.results.slo import Slo, parse_slos
@@ -91,8 +91,6 @@ def plan_tiers(
     end: Callable[[], None],
 ) -> int:
     """Every tier of the catalog for the same load; the exit code: 0 where one passes, else 3 or 4."""
-    from servebench.cli.plan import write_text
-
     plans = [plan_tier(catalog, tier, asked, show) for tier in catalog.tiers.values()]
     end()
     best = cheapest(plans, basis)
@@ -124,3 +122,11 @@ def _slos(texts: tuple[str, ...], scenario: Scenario, *, prefill_tokens_per_s: f
             classes=[each.name for each in scenario.classes],
         )
     )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises OperationError where it can't be written."""
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OperationError(f"cannot write {path}: {error.strerror}") from None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from servebench.catalog.hardware import Cluster, Gpu
 from servebench.cost.energy import cluster_fit
 from servebench.plan.capacity import LOAD_SHARE
-from servebench.plan.economics import TierEconomics, fleet_for
+from servebench.plan.economics import TierEconomics
+from servebench.plan.fleet_size import fleet_for
 from servebench.plan.slo_point import cheapest_placement, slo_point
 
 

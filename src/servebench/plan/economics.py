@@ -10,7 +10,6 @@ and splits into input and output by the GPU seconds that each took in the simula
 
 from dataclasses import dataclass
 from decimal import Decimal
-from math import ceil
 
 import numpy as np
 
@@ -23,32 +22,17 @@ from servebench.cost.energy import gpu_draw, kwh_per_mtok
 from servebench.cost.serving import break_even_rates, break_even_utilisation, margin, usd_per_mtok
 from servebench.engine.step_time import StepTimeModel
 from servebench.plan.bands import Band, band
-from servebench.plan.capacity import LOAD_SHARE, Planner, Probe
+from servebench.plan.binding import what_binds
+from servebench.plan.capacity import LOAD_SHARE, Planner
 from servebench.plan.costing import StepCosts
+from servebench.plan.fleet_size import Fleet, Terms, fleet_for
 from servebench.plan.simulated import SimulationResult
 from servebench.plan.simulation import simulate
 from servebench.plan.slo_point import Lengths, curve, slo_point, tpot_limit_s
-from servebench.plan.spares import DIURNAL_PEAK, REPLICA_AVAILABILITY, peak_rps, spare_replicas
 from servebench.plan.steady_state import SteadyState
 
-FULL = 0.98  # of the KV memory: then it is what binds
 _COSTED_REQUESTS = 1_500  # of the run whose GPU time is allocated
 _NO_SPEED = Band(1.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is assumed of the operator, the same for every tier."""
-
-    basis: str  # of the GPU hour: hyperscaler, neocloud or rental
-    diurnal_peak: float = DIURNAL_PEAK
-    availability: float = REPLICA_AVAILABILITY
-    arrival_cv: float = 2.0
-
-    @property
-    def time_sold(self) -> float:
-        """u: mean load over capacity."""
-        return LOAD_SHARE / self.diurnal_peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +43,6 @@ class Price:
     rates: Rates
     kind: Kind
     label: str  # "published" or "break-even"
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """For the demand: replicas at the day's peak with headroom, spares among them, and what they draw."""
-
-    demand_rps: float
-    replicas: int
-    spares: int
-    gpus: int
-    megawatts: float
-    usd_per_h: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,26 +183,11 @@ def tier_economics(
             tokens_per_s=tokens_per_s * terms.time_sold / tier.serving.gpus,
         ),
         fleet=None if demand_rps is None else fleet_for(demand_rps, capacity.rps, tier, gpu, terms),
-        binds=_binds(planner, capacity.found.failing_rps, terms.arrival_cv),
+        binds=what_binds(planner, capacity.found.failing_rps, terms.arrival_cv),
         cost_band=cost_band,
         speed_band=speed_band,
         curve=tuple(curve(tier, gpu, lengths)),
     )
-
-
-def fleet_for(demand_rps: float, capacity_rps: float, tier: Tier, gpu: Gpu, terms: Terms) -> Fleet:
-    """Replicas for a mean load: the day's peak with a fifth kept free, and k that may be down."""
-    peak = peak_rps(demand_rps, diurnal_peak=terms.diurnal_peak)
-    working = max(1, ceil(peak / (LOAD_SHARE * capacity_rps) - 1e-9))
-    spares = spare_replicas(working, availability=replica_availability(tier, terms.availability))
-    gpus = (working + spares) * tier.serving.gpus
-    usd_per_h = gpus * gpu.usd_per_gpu_h[terms.basis]
-    return Fleet(demand_rps, working + spares, spares, gpus, gpus * gpu.all_in_kw / 1000, usd_per_h)
-
-
-def replica_availability(tier: Tier, per_node: float) -> float:
-    """A replica is down when any of its nodes of 8 GPUs is."""
-    return float(per_node ** max(1.0, tier.serving.gpus / 8))
 
 
 def _near_rps(planner: Planner) -> float | None:
@@ -312,25 +269,3 @@ def _bands(
 
     cost_band = band(planner.tier, tokens_per_s) if tokens_per_s(planner.tier) else _NO_SPEED
     return cost_band, band(planner.tier, speed)
-
-
-def _binds(planner: Planner, failing_rps: float | None, cv: float) -> str:
-    """What fails first past a replica's capacity: memory, the GPUs' time, or an objective by itself."""
-    if failing_rps is None:
-        return "nothing found"
-    probe = planner.probe(failing_rps, replicas=1, cv=cv)
-    if probe.verdict == "PASS":  # a probe with another seed failed
-        probe = planner.probe(failing_rps * 1.1, replicas=1, cv=cv)
-    return binding(probe)
-
-
-def binding(probe: Probe) -> str:
-    """memory where the KV cache is full; GPU where requests wait for a place in the batch; else the SLO."""
-    result = probe.result
-    if result.preemptions or result.peak_kv_usage > FULL:
-        return "memory"
-    waits_s = result.wait_s[result.measured]
-    waiting = float(np.quantile(waits_s, 0.99)) if len(waits_s) else 0.0
-    if probe.queue_grows or (probe.worst.slo.metric == "ttft" and waiting > probe.worst.limit / 2):
-        return "GPU"
-    return f"SLO {probe.worst.slo.metric}"

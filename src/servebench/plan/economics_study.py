@@ -17,7 +17,8 @@ from servebench.errors import UsageError
 from servebench.plan.capacity import Planner
 from servebench.plan.cluster import ClusterCase, cluster_case
 from servebench.plan.demand_text import Wanted
-from servebench.plan.economics import NoSloPointError, Terms, TierEconomics, tier_economics
+from servebench.plan.economics import NoSloPointError, TierEconomics, tier_economics
+from servebench.plan.fleet_size import Terms
 from servebench.plan.slo_point import tpot_limit_s
 from servebench.results.slo import parse_slos
 from servebench.workload.scenario import Scenario

@@ -14,30 +14,25 @@ TPOT (logarithms) and their percentiles; a weak prior holds what the run can't t
 and such numbers are named. Everything else (shape, KV, limits, noise) stays as the base has it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import exp
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.provenance import Kind, Source
 from servebench.catalog.tiers import ServingProfile, Tier
 from servebench.plan.measured_load import Floats, MeasuredLoad
+from servebench.plan.replay_errors import Errors, by_load, errors, groups, in_groups, of_quantiles
 from servebench.plan.simulation import SimulationResult, simulate
 
-QUANTILES = (0.5, 0.9, 0.95)
 STEP = 0.2  # of a logarithm, for slopes: discrete events make smaller ones noisy
 PRIOR_WEIGHT = 0.01
-QUANTILE_WEIGHT = 0.5
 MAX_ROUNDS, MAX_TRIES = 6, 3  # of the fit: slopes taken, and steps tried with each
 POLISH = (0.1, 0.05, 0.025)  # of a logarithm
 REPLAYS = 3  # of each trial, with other noise: their mean is judged
 REACH = 0.8  # of a logarithm, in one step
-GROUPS = 6  # of requests, by size or load
-FAR = 1.0  # a row off by more than e counts no more than that
 TOLD = 0.02  # a number that moves the fit by less than this for a factor of e is not told by the run
 _LOW, _HIGH = -3.0, 3.0  # of ln(factor): a twentieth to twenty times the base
 
@@ -60,15 +55,6 @@ KNOBS = (
     Knob("hbm_efficiency", ("hbm_efficiency", "kv_efficiency"), "step time per context token", most=1.0),
     Knob("prefill_layer_latency_s", ("prefill_layer_latency_s",), "what any prompt adds to a step"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Errors:
-    """The replay against the run. median_abs: of requests, relative. quantiles: replay over run - 1."""
-
-    median_abs: float
-    quantiles: Mapping[float, float]
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +102,7 @@ def fit_run(
         at_limit=tuple(at_limit),
         ttft=errors(ttft_s, load.ttft_s),
         tpot=errors(tpot_s, load.tpot_s),
-        by_load=_by_load(load, tpot_s),
+        by_load=by_load(load, tpot_s),
         before_ttft=errors(before_ttft_s, load.ttft_s),
         before_tpot=errors(before_tpot_s, load.tpot_s),
         trials=fit.trials,
@@ -146,30 +132,6 @@ def cited(found: RunFit, base: Tier, *, run_id: str, date: str) -> Tier:
             text = f"fitted to the run {run_id} ({knob.meaning}): {factor:.3g} times the base profile's"
             sources[name] = Source(Kind.DERIVED, text, date)
     return replace(found.tier, serving=serving, sources=sources, solved=None, operating_point=None)
-
-
-def errors(simulated: Floats, measured: Floats) -> Errors:
-    """Over the requests that have both. simulated: a row each replay."""
-    rows = np.isfinite(measured) & np.isfinite(simulated).all(axis=0) & (measured > 0)
-    ours, theirs = simulated[:, rows], measured[rows]
-    quantiles = {q: float(_quantile(ours, q) / _quantile(theirs, q) - 1) for q in QUANTILES}
-    return Errors(float(np.median(np.abs(ours / theirs - 1))), quantiles, len(theirs))
-
-
-def _by_load(load: MeasuredLoad, simulated: Floats) -> tuple[tuple[float, float, float], ...]:
-    together = load.in_flight()
-    return tuple(
-        (
-            float(np.median(together[rows])),
-            float(np.median(load.tpot_s[rows])),
-            float(np.median(simulated[:, rows])),
-        )
-        for rows in groups(together, load.tpot_s)
-    )
-
-
-def _quantile(values: Floats, q: float) -> float:
-    return float(np.quantile(values, q, method="inverted_cdf"))
 
 
 class _Fit:
@@ -232,10 +194,10 @@ class _Fit:
         load = self.load
         return np.concatenate(
             [
-                *(_in_groups(result.ttft_s, load.ttft_s, rows) for rows in self._ttft_groups),
-                *(_in_groups(result.tpot_s, load.tpot_s, rows) for rows in self._tpot_groups),
-                _of_quantiles(result.ttft_s, load.ttft_s),
-                _of_quantiles(result.tpot_s, load.tpot_s),
+                *(in_groups(result.ttft_s, load.ttft_s, rows) for rows in self._ttft_groups),
+                *(in_groups(result.tpot_s, load.tpot_s, rows) for rows in self._tpot_groups),
+                of_quantiles(result.ttft_s, load.ttft_s),
+                of_quantiles(result.tpot_s, load.tpot_s),
             ]
         )
 
@@ -313,29 +275,3 @@ class _Fit:
         wanted_s = tau_s + slower_s * self.tier.serving.accepted_tokens / self.tier.shape.layers
         start[names.index("layer_latency_s")] = np.log(max(wanted_s, tau_s / 10) / tau_s)
         return start
-
-
-def groups(by: NDArray[Any], measured: Floats) -> list[NDArray[np.intp]]:
-    """The measured rows in GROUPS of about equal size, by rising `by`; fewer where many are equal."""
-    rows = np.flatnonzero(np.isfinite(measured) & (measured > 0))
-    ordered = rows[np.argsort(by[rows], kind="stable")]
-    return [part for part in np.array_split(ordered, GROUPS) if len(part)]
-
-
-def _in_groups(simulated: Floats, measured: Floats, parts: Sequence[NDArray[np.intp]]) -> Floats:
-    """Mean logarithm of the ratio in each group: the phase of a step at which a request happens to come moves
-    its own TTFT by a tenth, and averages out."""
-    means = []
-    for rows in parts:
-        ours, theirs = simulated[rows], measured[rows]
-        with np.errstate(divide="ignore"):
-            ratios = np.where(np.isfinite(ours) & (ours > 0), np.log(ours / theirs), FAR)
-        means.append(float(np.clip(ratios, -FAR, FAR).mean()))
-    return np.array(means)
-
-
-def _of_quantiles(simulated: Floats, measured: Floats) -> Floats:
-    rows = np.isfinite(measured) & (measured > 0)
-    ours, theirs = simulated[rows], measured[rows]
-    ours = np.where(np.isfinite(ours) & (ours > 0), ours, theirs * np.exp(FAR))
-    return QUANTILE_WEIGHT * np.array([np.log(_quantile(ours, q) / _quantile(theirs, q)) for q in QUANTILES])
