@@ -74,9 +74,9 @@ def test_a_status_has_xais_body_and_its_retry_after(url: str) -> None:
 
 
 def test_a_cold_start_is_503_for_its_time(url: str) -> None:
-    inject(url, {"kind": "cold_start", "for_s": 0.3})
+    inject(url, {"kind": "cold_start", "for_s": 1.5})
     assert ask(url, PATH, short())[0] == 503
-    time.sleep(0.35)
+    time.sleep(1.6)
     assert ask(url, PATH, short())[0] == 200
 
 
@@ -93,7 +93,7 @@ def test_a_slow_first_token(url: str, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_stall_is_silence_and_then_all_of_it(url: str, stream: bool) -> None:
-    inject(url, {"kind": "stall", "after_events": 3, "for_s": 0.4})
+    inject(url, {"kind": "stall", "after_events": 3, "for_s": 1.5})
     with connect(url) as connection:
         connection.sendall(request_bytes("POST", PATH, json.dumps(short(stream)).encode()))
         first = connection.recv(65536)
@@ -103,9 +103,10 @@ def test_a_stall_is_silence_and_then_all_of_it(url: str, stream: bool) -> None:
         connection.setblocking(False)
         with pytest.raises(BlockingIOError):
             connection.recv(1)
-        connection.settimeout(5)
-        time.sleep(0.3)
+        connection.settimeout(10)
         rest = connection.recv(65536)
+        while stream and b"[DONE]" not in rest:
+            rest += connection.recv(65536)
     if stream:
         assert first.count(b"data: ") == 3
         assert b"[DONE]" in rest
@@ -306,25 +307,31 @@ def test_a_crash_cuts_its_streams_and_the_replica_comes_back(url: str) -> None:
         assert connection.recv(65536)
         replica = next(i for i in range(2) if running(url, i))
         before = injected(url, "replica_crash")
-        inject(url, {"kind": "replica_crash", "at_s": 0.1, "down_s": 0.5, "replica": replica})
+        inject(url, {"kind": "replica_crash", "at_s": 0.1, "down_s": 3, "replica": replica})
         connection.settimeout(5)
         assert_ends(connection)
     assert injected(url, "replica_crash") == before + 1
     assert total(url, "mock_replica_up") == 1
     assert ask(url, PATH, short())[0] == 200  # by the other one
     assert total(url, "vllm:kv_cache_usage_perc") == 0
-    time.sleep(0.6)
-    assert total(url, "mock_replica_up") == 2
+    wait_until_up(url)
 
 
 def test_a_crash_by_request_is_503_where_no_byte_was_sent(url: str) -> None:
-    inject(url, {"kind": "replica_crash", "down_s": 0.4, "stream": False})
+    inject(url, {"kind": "replica_crash", "down_s": 2, "stream": False})
     assert ask(url, PATH, short(False))[0] == 503
     assert last_entry(url)["outcome"] == "refused"
     assert ask(url, PATH, short(False))[0] == 503  # the other replica
     assert ask(url, PATH, short())[0] == 503  # none is left
-    time.sleep(0.5)
+    wait_until_up(url)
     assert ask(url, PATH, short())[0] == 200
+
+
+def wait_until_up(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while total(url, "mock_replica_up") < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert total(url, "mock_replica_up") == 2
 
 
 def running(url: str, replica: int) -> float:

@@ -106,13 +106,13 @@ def test_over_the_limit_a_client_hears_xais_words_and_a_retry_after() -> None:
         prompt = json.loads(raw)["usage"]["prompt_tokens"]
         assert int(headers["x-ratelimit-remaining-tokens"]) == 10_000_000 - prompt
         assert int(headers["x-ratelimit-remaining-requests"]) == 1800 * 36 // 37
-        config = {"limits": {"requests_per_s": 1, "tokens_per_min": 100_000}}
+        config = {"limits": {"requests_per_s": 0.1, "tokens_per_min": 100_000}}
         status, _, raw = ask(url, "/admin/config", config)
         assert status == 200, raw
         assert ask(url, "/v1/chat/completions", body)[0] == 200
         status, headers, raw = ask(url, "/v1/chat/completions", body)
         assert status == 429
-        assert headers["retry-after"] == "1"
+        assert 1 <= int(headers["retry-after"]) <= 10
         error = json.loads(raw)
         assert error["code"] == "resource-exhausted"
         assert "Requests per Second (actual/limit): 2/1" in error["error"]

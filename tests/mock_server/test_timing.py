@@ -174,6 +174,6 @@ def test_a_server_that_cannot_keep_up_slips_and_goes_as_fast_as_it_can() -> None
         for connection in connections:
             assert len(events(read_answer(connection)[2])) == 401
         took_s = time.monotonic() - began_s
-        assert took_s < 10  # 8,000 chunks
+        assert took_s < 30  # 8,000 chunks
         late_s = total(url, "mock_step_late_seconds_sum") / total(url, "mock_step_late_seconds_count")
         assert late_s < 1
