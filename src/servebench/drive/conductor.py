@@ -46,6 +46,7 @@ class Conductor:
         self.lender: Lender | None = None
         self._collector: CollectorHandle | None = None
         self._in_flight: dict[int, int] = {}
+        self._money: dict[int, dict[str, int]] = {}
         self._users: dict[int, int] = {}
         self._cpu_ratios: dict[int, float] = {}
         self._next_line_s = 0.0
@@ -133,6 +134,8 @@ class Conductor:
         self._in_flight[shard] = int(report["in_flight"])
         self._users[shard] = int(report["users"])
         self._cpu_ratios[shard] = float(report["cpu_ratio"])
+        if report["money"] is not None:
+            self._money[shard] = report["money"]
         self.live.merge(report["delta"])
         if self._collector is not None:
             elapsed_s = self.elapsed_s()
@@ -153,13 +156,28 @@ class Conductor:
                 }
             )
 
-    def _budget_gauges(self) -> dict[str, float]:
+    def _money_now(self) -> tuple[float, float, float]:
+        """Budget, spent and reserved in USD, as of each shard's last report."""
         lender = self.lender
-        if lender is None:
+        assert lender is not None
+        living, lost = self._money, [shard for shard in lender.workers if shard not in self._money]
+        spent = sum(one["spent"] for one in living.values()) + sum(map(lender.spent_by, lost))
+        started = bool(living)  # before the first report nothing is out
+        reserved = sum(one["reserved"] for one in living.values())
+        reserved += sum(map(lender.lost_ticks, lost)) if started else 0
+        return lender.budget_ticks / TICKS_PER_USD, spent / TICKS_PER_USD, reserved / TICKS_PER_USD
+
+    def _budget_gauges(self) -> dict[str, float]:
+        if self.lender is None:
             return {}
-        ticks = {"budget_usd": lender.budget_ticks, "budget_spent_usd": lender.spent}
-        ticks["budget_reserved_usd"] = lender.reserved
-        return {name: value / TICKS_PER_USD for name, value in ticks.items()}
+        names = ("budget_usd", "budget_spent_usd", "budget_reserved_usd")
+        return dict(zip(names, self._money_now(), strict=True))
+
+    def _budget_shown(self) -> str:
+        if self.lender is None:
+            return ""
+        budget, _, reserved = self._money_now()
+        return f" of ${budget:g}, ${reserved:.4f} reserved"
 
     def elapsed_s(self) -> float:
         return max((time.time_ns() - self.t0_realtime_ns) / 1e9, 0.0) if self.t0_realtime_ns else 0.0
@@ -167,6 +185,7 @@ class Conductor:
     def forget(self, shard: int) -> None:
         """A lost worker has nothing in flight any more."""
         self._in_flight.pop(shard, None)
+        self._money.pop(shard, None)
         self._users.pop(shard, None)
         self._cpu_ratios.pop(shard, None)
 
@@ -187,6 +206,7 @@ class Conductor:
             f"in flight {sum(self._in_flight.values())}   "
             f"TTFT p50 {'-' if ttft is None else f'{ttft:.3f} s'}   "
             f"output {facts['tokens'].get('output', 0)} tokens   ${facts['cost_ticks'] / 1e10:.4f}"
+            f"{self._budget_shown()}"
         )
         self.say(line, in_place=True)
 

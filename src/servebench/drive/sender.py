@@ -111,6 +111,13 @@ class Sender:
             self._waited(job, reason)
             self._give_up(job, "it waited by rule when the run ended")
 
+    def money_now(self) -> dict[str, int] | None:
+        """For the live view: spent and reserved ticks; None without a budget."""
+        if self._money is None:
+            return None
+        purse = self._money.purse
+        return {"spent": purse.spent, "reserved": purse.kept + purse.reserved}
+
     def take(self) -> dict[str, dict[str, float]]:
         """retries and throttled_s by reason since the last take()."""
         now: dict[str, dict[str, float]] = {"retries": {**self.retries}, "throttled_s": {**self.throttled_s}}

@@ -108,6 +108,7 @@ class Reporter:
             "users": self._environment.runner.user_count,
             "cpu_ratio": used,
             "loop_stalls_s": self._session.stalls.take(),
+            "money": self._session.sender.money_now(),
             **self._session.sender.take(),
         }
         if isinstance(self._environment.runner, WorkerRunner):
