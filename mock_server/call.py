@@ -8,7 +8,7 @@ from aiohttp import web
 from mock_server import refusals
 from mock_server.admission import Admitted
 from mock_server.body import Body
-from mock_server.connection import WriteTo, WrittenResponse, connection_of
+from mock_server.connection import WriteTo, connection_of, written
 from mock_server.faults import body_digest
 from mock_server.faulty_transport import FaultyTransport
 from mock_server.fleet import Place
@@ -89,7 +89,7 @@ class Call:
         connection = self.connection()
         if not connection.is_closing():
             connection.write(self.reply.whole_head(len(body), keep_alive=keep_alive) + body)
-        return WrittenResponse(keep_alive=keep_alive)
+        return written(keep_alive=keep_alive)
 
     async def done(self, response: web.StreamResponse) -> web.StreamResponse:
         """Once all bytes are out: the bill. Raises ConnectionResetError where a fault ended the answer."""

@@ -39,6 +39,14 @@ class WrittenResponse(web.StreamResponse):
         return None
 
 
+# a written response has no state of its own, and making one costs as much as its head
+_KEPT, _CLOSED = WrittenResponse(keep_alive=True), WrittenResponse(keep_alive=False)
+
+
+def written(*, keep_alive: bool) -> WrittenResponse:
+    return _KEPT if keep_alive else _CLOSED
+
+
 def connection_of(request: web.Request) -> asyncio.Transport:
     if request.transport is None:  # the client has left
         raise asyncio.CancelledError

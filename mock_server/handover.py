@@ -12,7 +12,7 @@ import socket
 from aiohttp import web
 
 from mock_server.body import Body
-from mock_server.connection import WrittenResponse, connection_of
+from mock_server.connection import connection_of, written
 
 _HEADER = "x-mock-handed-over"
 _DROPPED = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"expect"})
@@ -66,7 +66,7 @@ def release(request: web.Request) -> tuple[int, web.StreamResponse]:
     transport = connection_of(request)
     transport.pause_reading()
     sock = transport.get_extra_info("socket")
-    return sock.fileno(), WrittenResponse(keep_alive=False)
+    return sock.fileno(), written(keep_alive=False)
 
 
 async def adopt(server: web.Server, sock: socket.socket, request: bytes) -> None:

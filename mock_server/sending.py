@@ -7,7 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from mock_server.choices import UNREAD_TIMEOUT_S
-from mock_server.connection import WriteTo, WrittenResponse
+from mock_server.connection import WriteTo, written
 from mock_server.fleet import Place
 from mock_server.generation import WaitableSink, generate
 from mock_server.reply import Reply
@@ -38,4 +38,4 @@ async def send_stream(
             raise ConnectionResetError("the client left before its last token")
         for sink in sinks:
             sink.pump()
-    return WrittenResponse(keep_alive=request.version >= (1, 1) and request.keep_alive)
+    return written(keep_alive=request.version >= (1, 1) and request.keep_alive)
