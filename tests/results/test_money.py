@@ -1,4 +1,4 @@
-"""Dollars by source and by waste are disjoint and sum; bills are held against usage and prices."""
+"""Dollars by source and by waste are disjoint and sum; server bills are held against usage and prices."""
 
 from array import array
 from dataclasses import replace
