@@ -3,8 +3,8 @@
     python benchmarks/million_tokens.py [--rate 1] [--seconds 30] [--documents 2] [--speed 30] [--json]
 
 Questions on documents of 960,000 tokens, prompts of 990,000: nearly four megabytes of JSON each. The mock's
-clock runs at `speed` times real time, so that a cold prompt (60 s on one replica of Grok 4.3, MODELLED) does
-not take the whole run. peak_rss_mb: high-water marks of all of the client's processes (master, worker,
+clock runs at `speed` times real time, so that a cold prompt (a minute on one replica of Grok 4.3, MODELLED)
+does not take the whole run. peak_rss_mb: high-water marks of all of the client's processes (master, worker,
 metrics), the mock left out; making: one body, encoded.
 """
 
