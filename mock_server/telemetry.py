@@ -15,6 +15,7 @@ _VLLM_REASON = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 _LATE_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 MAX_KEY_IDS = 1000
 _COUNTED_TOGETHER = 256
+_LONG_PROMPT_KEYS = 256  # a reply to a longer prompt is not kept: a million tokens' keys are half a megabyte
 
 
 class ReplicaTelemetry:
@@ -58,7 +59,7 @@ class ReplicaTelemetry:
     def finish(self, reply: Reply) -> None:
         """A request whose last token has been made. Counted when the counts are read, or many together."""
         self._ended.append(reply)
-        if len(self._ended) >= _COUNTED_TOGETHER:
+        if len(self._ended) >= _COUNTED_TOGETHER or len(reply.admitted.block_keys) > _LONG_PROMPT_KEYS:
             self.settle()
 
     def settle(self) -> None:
