@@ -7,7 +7,8 @@ The server (servebench.meter.reference_server, plain Python) runs on one core, t
 stream asks again as soon as it ends; streams x rate is held to 80,000 chunks/s. error = the client's time of
 a chunk - the server's time right before the send, so it includes the send itself (`server_send_us`). Medians
 over the runs, in which the clients take turns. raw-c is native/raw_client.c (where a compiler is), the floor
-for TTFT; its stamps, like the peers', are user space's.
+for TTFT; its stamps, like the peers', are user space's. waited_share: for how much of the time the client
+was ready to run and others had its core; past a hundredth the tails are theirs.
 
 --thief: a process that takes the client's core for 15 ms of each 60, at real-time priority. --realtime:
 server and client too run at (a lower) real-time priority, against neighbours on a shared machine. Both need
@@ -130,6 +131,7 @@ def show(name: str, streams: int, row: dict[str, Any]) -> None:
             f"coalesced {row['coalesced_share']:.3%}",
             f"no stamp {row['missing_stamps']:.0f}",
             f"{row['kb_per_stream']:.1f} KB/stream",
+            f"kept from its core {row['waited_share']:.2%}",
             f"server send {pair('server_send_us', 1)}",
         ]
     print(" | ".join([*parts, f"failed {row['failed']:.0f}"]), flush=True)

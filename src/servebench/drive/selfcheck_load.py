@@ -107,9 +107,10 @@ def measure_streams(point: Point) -> dict[str, Any]:
             callers.open()
             gevent.sleep(min(1.0, point.seconds / 4) / point.streams)
         opened_kb = resident_kb() - before_kb
-        from_ns, from_cpu_s = time.monotonic_ns(), time.process_time()
+        from_ns, from_cpu_s, from_wait_s = time.monotonic_ns(), time.process_time(), waited_s()
         gevent.sleep(point.seconds)
         upto_ns, cpu_s = time.monotonic_ns(), time.process_time() - from_cpu_s
+        wait_s = waited_s() - from_wait_s
         callers.stop()
         callers.over.wait()
         health = loop.health()
@@ -122,6 +123,7 @@ def measure_streams(point: Point) -> dict[str, Any]:
         "missing_stamps": health.missing_stamps,
         "core_s_per_million_chunks": round(1e6 * cpu_s / max(steady, 1), 2),
         "chunks_per_s": round(steady * 1e9 / (upto_ns - from_ns)),
+        "waited_share": round(wait_s * 1e9 / (upto_ns - from_ns), 5),
         "loop_lag_us": {"p50": health.lag_p50_us, "p99": health.lag_p99_us},
         "server_send_us": quantiles_us(sends_ns),
         "kb_per_stream": round(opened_kb / point.streams, 1),
@@ -188,6 +190,14 @@ def pacing_row(
     planned_ns, took_ns = due_ns[-1] - due_ns[0], sent_ns[-1] - sent_ns[0]
     rate_error = (len(sent_ns) - 1) / (len(due_ns) - 1) * planned_ns / took_ns - 1
     return {"late_us": quantiles_us(late_ns), "rate_error": round(rate_error, 7), "n": len(sent_ns)}
+
+
+def waited_s() -> float:
+    """How long this process has been ready and had no core, since its start; 0 where /proc does not tell."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def resident_kb() -> int:
