@@ -1,6 +1,6 @@
 """A server that stands still for 2 s of each 10: which TTFT shows it.
 
-    python benchmarks/injected_stalls.py [--duration 30] [--rate 50] [--max-in-flight 2] [--json]
+    python benchmarks/injected_stalls.py [--duration 30] [--rate 30] [--max-in-flight 2] [--json]
 
 A real `servebench run`, open loop, whose few connections all hang during a stall, as a thread pool's would.
 corrected: TTFT from the intended start. uncorrected: from the send, which is what a client that waits for its
@@ -17,6 +17,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from goals import Goal, goals_json
 
 _PERIOD_S, _STALL_S = 10.0, 2.0
 _STREAM = "".join(
@@ -58,7 +60,7 @@ class Stalling(BaseHTTPRequestHandler):
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--duration", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=50.0)
+    parser.add_argument("--rate", type=float, default=30.0)
     parser.add_argument("--max-in-flight", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -83,13 +85,22 @@ def main() -> int:
         "offered": everything["offered"],
         "failed": everything["failed"],
     }
+    goals = [
+        Goal("corrected TTFT p99", result["corrected_ttft_s"]["p99"], 1.5, "s", at_least=True),
+        Goal("uncorrected TTFT p99", result["uncorrected_ttft_s"]["p99"], 1.0, "s"),
+    ]
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result | {"goals": goals_json(goals)}, indent=2))
         return 0
     for name in ("corrected", "uncorrected"):
         ttft = result[f"{name}_ttft_s"]
-        print(f"{name:11} TTFT p50 {ttft['p50']:.3f} s   p95 {ttft['p95']:.3f} s   p99 {ttft['p99']:.3f} s")
+        shown = "   ".join(
+            f"{key} {'too few requests' if ttft[key] is None else f'{ttft[key]:.3f} s'}"
+            for key in ("p50", "p95", "p99")
+        )
+        print(f"{name:11} TTFT {shown}")
     print(f"{result['offered']} requests, {result['failed']} failed")
+    print(*goals, sep="\n")
     return 0
 
 
