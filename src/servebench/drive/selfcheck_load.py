@@ -175,10 +175,13 @@ def measure_pacing(rate_rps: float, seconds: float, server_cpu: int | None) -> d
             finished=sent.set,
         )
         pacer.start()
+        from_ns, from_wait_s = time.monotonic_ns(), waited_s()
         sent.wait()
+        wait_s, took_s = waited_s() - from_wait_s, (time.monotonic_ns() - from_ns) / 1e9
         over.wait()
         loop.close()
-    return pacing_row(due, sorted(sent_ns), np.array(late_ns))
+    row = pacing_row(due, sorted(sent_ns), np.array(late_ns))
+    return row | {"waited_share": round(wait_s / took_s, 5)}
 
 
 def pacing_row(
