@@ -27,7 +27,7 @@ from servebench.plan.objectives import (
     queue_grows,
     samples_needed,
 )
-from servebench.plan.search import Found, fewest_passing, highest_passing
+from servebench.plan.search import TOLERANCE, Found, fewest_passing, highest_passing
 from servebench.plan.simulated import WARMUP_SHARE, SimulationResult
 from servebench.plan.simulation import simulate
 from servebench.results.gate import Verdict
@@ -36,9 +36,9 @@ from servebench.workload.scenario import Scenario
 
 LOAD_SHARE = 0.8  # of a replica's capacity, so that bursts and failures have room
 PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percentile needs
-SESSION_SPANS = 2.0  # simulated seconds of a probe of sessions, in lengths of one
+SESSION_SPANS = 1.8  # simulated seconds of a probe of sessions, in lengths of one
 MAX_REQUESTS = 40_000  # of one simulation: about two seconds of a core
-MAX_SESSION_CALLS = 12_000  # the same of sessions, whose prompts are long: some ten seconds
+MAX_SESSION_CALLS = 60_000  # of sessions, which must fill the fleet before anything is measured
 CONFIRMING_SEEDS = 2
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
 
@@ -93,12 +93,13 @@ class Planner:
         router: str = "least-loaded",
         split: Split | None = None,
         probe_s: float = PROBE_S,
+        tolerance: float = TOLERANCE,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.tier, self.gpu, self.seed, self.router, self.split = tier, gpu, seed, router, split
         self.slos = judged(slos)
         self.scenario = scenario
-        self._probe_s = probe_s
+        self._probe_s, self._tolerance = probe_s, tolerance
         self._on_progress = on_progress or (lambda text: None)
         self._demands: dict[int, Demand] = {}
         self._samples = samples_needed(self.slos)
@@ -177,11 +178,12 @@ class Planner:
             lambda rate_rps: self.probe(rate_rps, replicas=1, cv=cv).verdict is Verdict.PASS,
             start_rps=start_rps,
             known_rps=lowest_rps,
+            tolerance=self._tolerance,
         )
         return ReplicaCapacity(self._confirmed(found.passing_rps, cv), found, cv, None)
 
     def _confirmed(self, rate_rps: float, cv: float) -> float:
-        """Steps down by 4 % until the two other seeds don't fail either; after 6 steps what is left
+        """Steps down by the tolerance until the two other seeds don't fail either; after 6 steps what is left
         stands."""
         for _ in range(6):
             verdicts = [
@@ -190,7 +192,7 @@ class Planner:
             ]
             if Verdict.FAIL not in verdicts:
                 break
-            rate_rps /= 1.04
+            rate_rps /= self._tolerance
         return rate_rps
 
     def first_guess_rps(self) -> float:
@@ -200,7 +202,8 @@ class Planner:
         prompt, output = means.prompt_tokens / means.calls, means.output_tokens / means.calls
         batch = max(1, self.tier.serving.max_num_seqs // 8)
         decode_s = output / (batch * model.tokens_per_s_per_user(batch, prompt + output / 2))
-        return 1 / (decode_s + model.prefill_s(int(prompt)) / 4) / means.calls
+        fresh = prompt - means.repeated_tokens / means.calls
+        return 1 / (decode_s + model.prefill_s(max(1, int(fresh))) / 4) / means.calls
 
     def fleet(self, rate_rps: float, *, replicas: int, cv: float, seed: int | None = None) -> Probe:
         """The fleet at the whole rate; or, where that takes too many requests, as many replicas as can be

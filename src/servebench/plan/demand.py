@@ -31,6 +31,7 @@ class Means:
     prompt_tokens: float
     output_tokens: float
     waits_s: float
+    repeated_tokens: float = 0.0  # of the prompts, what a session's call before has sent already
 
     @property
     def tokens(self) -> float:
@@ -188,7 +189,15 @@ class Demand:
         prompts = float(self._prompt_tokens[:count].sum()) + sum(call.prompt_tokens for call in later)
         outputs = float(self._output_tokens[:count].sum()) + sum(call.output_tokens for call in later)
         waits_s = sum(call.wait_s for call in later)
-        return Means(1 + len(later) / count, prompts / count, outputs / count, waits_s / count)
+        repeated = sum(self._repeated(row) for row in range(count)) if self.has_sessions else 0
+        return Means(
+            1 + len(later) / count, prompts / count, outputs / count, waits_s / count, repeated / count
+        )
+
+    def _repeated(self, row: int) -> int:
+        """Prompt tokens of a session's later calls that the call before began with."""
+        prompts = [int(self._prompt_tokens[row]), *(call.prompt_tokens for call in self._follow_ups[row])]
+        return sum(prompts[:-1])
 
     def _gaps(self, count: int, cv: float) -> Floats:
         if cv == 0:

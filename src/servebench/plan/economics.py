@@ -193,7 +193,9 @@ def tier_economics(
 def _near_rps(planner: Planner) -> float | None:
     """Where to begin the search: 0.7 of the closed form's rate, that knows no queue; None without one."""
     means = planner.demand().means()
-    lengths = Lengths(means.prompt_tokens / means.calls, means.output_tokens / means.calls)
+    lengths = Lengths(
+        *(n / means.calls for n in (means.prompt_tokens, means.output_tokens, means.repeated_tokens))
+    )
     at = slo_point(planner.tier, planner.gpu, lengths, limit_s=tpot_limit_s(planner.slos))
     return None if at is None else 0.7 * at.requests_per_s / means.calls
 

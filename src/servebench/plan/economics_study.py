@@ -19,12 +19,14 @@ from servebench.plan.cluster import ClusterCase, cluster_case
 from servebench.plan.demand_text import Wanted
 from servebench.plan.economics import NoSloPointError, TierEconomics, tier_economics
 from servebench.plan.fleet_size import Terms
+from servebench.plan.search import TOLERANCE
 from servebench.plan.slo_point import tpot_limit_s
 from servebench.results.slo import parse_slos
 from servebench.workload.scenario import Scenario
 
 PROPORTIONS_OF = "grok-4.3"  # whose rates a break-even price keeps in proportion
 PREFILL_TOKENS = 100_000  # the prompt by which the preset long-context takes a tier's prefill rate
+SESSION_TOLERANCE = 1.15  # of their capacity: each probe of sessions takes many seconds
 PROBE_S = 60.0  # simulated seconds of a probe: half of a plan's, for a table of five tiers
 
 
@@ -116,8 +118,15 @@ def answer(question: Question, tier_id: str) -> TierEconomics | str:
         prefill_tokens_per_s=PREFILL_TOKENS / model.prefill_s(PREFILL_TOKENS),
         classes=[cls.name for cls in question.scenario.classes],
     )
+    sessions = any(cls.session is not None for cls in question.scenario.classes)
     planner = Planner(
-        question.scenario, tier=tier, gpu=gpu, slos=slos, seed=question.seed, probe_s=question.probe_s
+        question.scenario,
+        tier=tier,
+        gpu=gpu,
+        slos=slos,
+        seed=question.seed,
+        probe_s=question.probe_s,
+        tolerance=SESSION_TOLERANCE if sessions else TOLERANCE,
     )
     demand = question.demand
     try:
