@@ -73,7 +73,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         running_mock("--tier", "grok-4.3", "--time-scale", "5") as url,
         prometheus_server(folder, [url.removeprefix("http://")]) as server,
     ):
-        ask(url, "/admin/config", {"faults": [{"kind": "status", "status": 500, "rate": 0.1}]})
+        ask(url, "/admin/config", {"faults": [{"kind": "status", "status": 500, "rate": 0.5}]})
         start_s, enough = time.time(), threading.Event()
         wait_for_scrapes(server, 1)
         threads = [threading.Thread(target=drive, args=(url, worker, enough)) for worker in range(4)]
