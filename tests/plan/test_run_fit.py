@@ -126,7 +126,11 @@ def test_a_hidden_profile_is_replayed_within_five_per_cent(tmp_path: Path) -> No
         assert rows["replay_s"] == pytest.approx(rows["measured_s"], rel=0.12)
 
 
-def test_a_model_that_no_catalog_has_is_served_under_its_own_name(tmp_path: Path) -> None:
+def test_a_model_that_no_catalog_has_is_served_under_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servebench.plan.run_fit.MAX_ROUNDS", 1)  # how well it fits is not asked here
+    monkeypatch.setattr("servebench.plan.run_fit.POLISH", ())
     measured = served(BASE, count=260, rate_rps=8, seed=5)
     out = tmp_path / "fitted.yaml"
     answer = calibrate(str(written(tmp_path / "run", measured, model="my-model")), "-o", str(out))
