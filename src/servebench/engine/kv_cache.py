@@ -2,13 +2,14 @@
 
 A block is private to a sequence until its tokens are computed and it has a key; then it is shared by all
 prompts with the same beginning. Released keyed blocks stay as cache until their memory is wanted: least
-recently used first, of one release the deepest first, so that a victim is always a leaf of the prefix tree.
-Private blocks have no identity, so they are only counted: total = private + shared + idle + free, always.
+recently used first, of one release the deepest first, so that a victim is always a leaf of the prefix tree
+(engine.prefix_tree). Private blocks have no identity, so they are only counted:
+total = private + shared + idle + free, always.
 """
 
 import hashlib
-from collections import OrderedDict
 
+from servebench.engine.prefix_tree import PrefixTree
 from servebench.engine.sequence import Sequence
 
 
@@ -38,13 +39,12 @@ class KvCache:
     def __init__(self, total_blocks: int, block_tokens: int) -> None:
         self.total_blocks, self.block_tokens = total_blocks, block_tokens
         self.free_blocks = total_blocks  # never held or evicted
-        self._references: dict[int, int] = {}  # key -> holders; present while cached
-        self._idle: OrderedDict[int, None] = OrderedDict()  # cached with no holder, next victim first
+        self.tree = PrefixTree()
 
     @property
     def available_blocks(self) -> int:
         """Free, or free once evicted."""
-        return self.free_blocks + len(self._idle)
+        return self.free_blocks + self.tree.idle_blocks
 
     @property
     def used_blocks(self) -> int:
@@ -52,44 +52,34 @@ class KvCache:
 
     @property
     def shared_blocks(self) -> int:
-        return len(self._references) - len(self._idle)
+        return self.tree.blocks - self.tree.idle_blocks
 
     @property
     def idle_blocks(self) -> int:
-        return len(self._idle)
+        return self.tree.idle_blocks
 
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_tokens)
 
-    def holds(self, key: int) -> bool:
-        """Is a block of this key cached, in use or not?"""
-        return key in self._references
+    def cached_keys(self) -> set[int]:
+        """Of all cached blocks, in use or not: a look at the whole cache."""
+        return set(self.tree.keys())
 
     def matching_blocks(self, sequence: Sequence, tokens: int) -> int:
         """Leading blocks already cached, at most so many that the last of tokens is still to compute."""
-        keys, references = sequence.block_keys, self._references
-        low, high = 0, min(len(keys), (tokens - 1) // self.block_tokens)
-        while low < high:  # what is cached is a beginning: leaves go first
-            middle = (low + high + 1) // 2
-            if keys[middle - 1] in references:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return self.tree.find(sequence.block_keys, self._usable(sequence, tokens), self.tree.root)[1]
 
     def admit(self, sequence: Sequence, tokens: int, *, keep_free: int = 0) -> bool:
         """Gives the sequence room for tokens, cached blocks first; False (and no change) where there is none.
 
         Sets held_keys, private_blocks and computed.
         """
-        matched = self.matching_blocks(sequence, tokens)
-        keys = sequence.block_keys[:matched]
+        tree = self.tree
+        run, matched, revived = tree.find(sequence.block_keys, self._usable(sequence, tokens), tree.root)
         private = self.blocks_for(tokens) - matched
-        revived = sum(1 for key in keys if key in self._idle)
         if private + keep_free > self.available_blocks - revived:
             return False
-        for key in keys:
-            self._hold(key)
+        sequence.held_run = tree.hold(run, matched, tree.root) if matched else None
         self._take(private)
         sequence.held_keys, sequence.private_blocks = matched, private
         sequence.computed = matched * self.block_tokens
@@ -105,41 +95,40 @@ class KvCache:
 
     def share(self, sequence: Sequence) -> None:
         """Puts the whole blocks computed so far under their keys, so that later prompts can use them."""
-        whole = min(len(sequence.block_keys), sequence.computed // self.block_tokens)
-        for key in sequence.block_keys[sequence.held_keys : whole]:
-            if key in self._references:  # computed twice at the same time: keep one, give ours back
-                self._hold(key)
-                self.free_blocks += 1
-            else:
-                self._references[key] = 1
-            sequence.private_blocks -= 1
-        sequence.held_keys = max(sequence.held_keys, whole)
+        keys, held = sequence.block_keys, sequence.held_keys
+        whole = min(len(keys), sequence.computed // self.block_tokens)
+        if whole <= held:
+            return
+        tree, tail = self.tree, sequence.held_run or self.tree.root
+        run, depth, _ = tree.find(keys, whole, tail)
+        if depth > held:  # computed twice at the same time: keep one, give ours back
+            tail = tree.hold(run, depth, tail)
+            self.free_blocks += depth - held
+        if depth < whole:
+            tail = tree.extend(tail, keys, whole)
+        sequence.held_run = tail
+        sequence.private_blocks -= whole - held
+        sequence.held_keys = whole
 
     def release(self, sequence: Sequence) -> None:
         """Takes all blocks back; keyed ones stay cached."""
         self.free_blocks += sequence.private_blocks
-        references = self._references
-        for key in reversed(sequence.block_keys[: sequence.held_keys]):
-            references[key] -= 1
-            if references[key] == 0:
-                self._idle[key] = None
+        if sequence.held_run is not None:
+            self.tree.release(sequence.held_run)
+            sequence.held_run = None
         sequence.private_blocks = sequence.held_keys = sequence.computed = 0
 
     def forget(self) -> None:
         """Evicts all that is idle: a replica that starts anew has a cold cache."""
-        for key in self._idle:
-            del self._references[key]
-        self.free_blocks += len(self._idle)
-        self._idle.clear()
+        self.free_blocks += self.tree.idle_blocks
+        self.tree.evict(self.tree.idle_blocks)
 
-    def _hold(self, key: int) -> None:
-        if self._references[key] == 0:
-            del self._idle[key]
-        self._references[key] += 1
+    def _usable(self, sequence: Sequence, tokens: int) -> int:
+        return min(len(sequence.block_keys), (tokens - 1) // self.block_tokens)
 
     def _take(self, blocks: int) -> None:
-        while self.free_blocks < blocks:
-            victim, _ = self._idle.popitem(last=False)
-            del self._references[victim]
-            self.free_blocks += 1
+        missing = blocks - self.free_blocks
+        if missing > 0:
+            self.tree.evict(missing)
+            self.free_blocks += missing
         self.free_blocks -= blocks

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from servebench.engine.prefix_tree import Run
+
 
 class SequenceDoesNotFitError(ValueError):
     """The sequence could never run on this replica: refused at the door, so that it can't starve the rest."""
@@ -53,6 +55,7 @@ class Sequence:
     prefill_target: int = 0  # tokens to have in KV before the next token comes out
     computed: int = 0  # of prefill_target
     held_keys: int = 0  # leading block_keys this sequence holds in the prefix cache
+    held_run: Run | None = None  # where in the prefix tree they end
     private_blocks: int = 0
     admission: int = 0  # admission order, for preemption
     next_event: int = 0  # value of generated at which it finishes or needs a block
