@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # the tested versions; `make run CONSTRAINTS=` takes the newest ones that pyproject.toml allows
 CONSTRAINTS ?= -c constraints.txt
+# tests at once, file by file: most wait for real runs, and each has its own ports and directories
+JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install $(CONSTRAINTS)
 
@@ -11,7 +13,7 @@ run: .venv/.installed
 	$(BIN)/servebench demo $(ARGS)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

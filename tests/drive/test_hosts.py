@@ -45,7 +45,7 @@ def test_a_master_and_two_workers_on_hosts_of_their_own(tmp_path: Path) -> None:
         run = on["master"].start(
             *servebench, QUICK, "--target", f"http://{on['target'].address}:{PORT}", "--master",
             "--expect-workers", "2", "--master-bind-host", master_at, "--seed", "7", "--json", "--quiet",
-            "--out", "r", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            "--yes", "--out", "r", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
             stdout, stderr = run.communicate(timeout=90)

@@ -184,8 +184,10 @@ def test_the_verb_measures_prints_and_stores(state: Path) -> None:
     for count, figures in result["streams"].items():
         assert figures["failed"] == figures["missing_stamps"] == 0
         assert figures["requests"] >= int(count)
-        assert 0 < figures["chunk_error_us"]["p50"] < 200
-        assert figures["itl_error_us"]["p50"] < 100
+        assert figures["chunk_error_us"]["p50"] > 0
+        if done.returncode == 0:  # a starved machine says so, and by how much
+            assert figures["chunk_error_us"]["p50"] < 200
+            assert figures["itl_error_us"]["p50"] < 100
         assert figures["ttft_error_us"]["p50"] > 0
         assert figures["core_s_per_million_chunks"] > 0
         assert figures["chunks_per_s"] == pytest.approx(50 * int(count), rel=0.3)

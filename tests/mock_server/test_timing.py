@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import statistics
 import time
 from contextlib import ExitStack
 
@@ -48,9 +49,9 @@ def test_grok_4_3_alone_streams_at_the_engines_speed() -> None:
     expected_s = replica.model.step(1, 200).total_s
     with running_mock("--tier", "grok-4.3") as url:
         times = token_times(url, 150)
-    assert (times[-1] - times[0]) / 149 == pytest.approx(
-        expected_s, rel=0.03
-    )  # the steps' noise averages out
+    # the median: the steps' noise averages out, and a stall of the machine lengthens few of the gaps
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert statistics.median(gaps) == pytest.approx(expected_s, rel=0.03)
 
 
 class CountingSink:
