@@ -122,8 +122,10 @@ class Fleet:
         if self._handover is not None and self._events:
             # a decode replica may get a sequence at the end of any other's step: no jump past the next event
             limit_s = min(limit_s, self._events[0][0])
-        if self.watched:  # a call that a sequence elsewhere still hides may arrive now, to run a floor later
-            limit_s = min(limit_s, now_s + replica.tier.serving.ttft_floor_s)
+        if self.watched and len(self.replicas) > 1:
+            # a call that a sequence elsewhere hides may arrive at the end of a step there, to run a floor later
+            elsewhere_s = self._events[0][0] if self._events else float("inf")
+            limit_s = min(limit_s, elsewhere_s + replica.tier.serving.ttft_floor_s)
         return replica.coast(now_s, limit_s, to_next_finish=bool(self.watched))
 
     def _enter(self, index: int, sequence: Sequence, now_s: float) -> None:
