@@ -57,7 +57,7 @@ class Lognormal:
         """The factors of the counters start .. start + count - 1: factor() of each. Not to be written to."""
         if self._sigma == 0.0:
             return np.ones(count)
-        parts = []
+        parts: list[NDArray[np.float64]] = []
         while True:
             block, place = divmod(start, _DRAWN_AT_ONCE)
             if block != self._block:

@@ -17,7 +17,7 @@ from servebench.engine.scheduler import Scheduler
 from servebench.engine.sequence import Emission, Sequence
 from servebench.engine.step_time import StepTimeModel
 
-JUMPED_STEPS = 24  # quiet steps; fewer cost less one by one
+JUMPED_STEPS = 12  # quiet steps; fewer cost less one by one
 MOST_JUMPED = 1024
 PACE_TOKENS = 1_000_000  # context at which the growth of a step is measured
 

@@ -39,6 +39,7 @@ PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percent
 SESSION_SPANS = 1.8  # simulated seconds of a probe of sessions, in lengths of one
 MAX_REQUESTS = 40_000  # of one simulation: about two seconds of a core
 MAX_SESSION_CALLS = 60_000  # of sessions, which must fill the fleet before anything is measured
+SESSION_TAIL_S = 60.0  # that sessions go on after the last has begun, so that no judged call runs alone
 CONFIRMING_SEEDS = 2
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
 
@@ -103,6 +104,7 @@ class Planner:
         self._on_progress = on_progress or (lambda text: None)
         self._demands: dict[int, Demand] = {}
         self._samples = samples_needed(self.slos)
+        self._probes = 0
 
     @property
     def gpus_per_replica(self) -> int:
@@ -140,7 +142,7 @@ class Planner:
         demand = self.demand(seed)
         count = min(self.requests_for(rate_rps), int(self._most_calls() / demand.means().calls))
         traffic = demand.traffic(count, rate_rps=rate_rps, cv=cv)
-        self._on_progress(f"simulating {replicas} x {self.tier.id} at {rate_rps:.3g} requests/s")
+        stop_s = float(traffic.arrival_s[-1]) + SESSION_TAIL_S
         result = simulate(
             traffic,
             tier=self.tier,
@@ -149,6 +151,8 @@ class Planner:
             split=self.split,
             router=self.router,
             seed=seed,
+            stop_s=stop_s,
+            on_progress=self._reporter(replicas, rate_rps),
         )
         checks = tuple(
             check(
@@ -161,6 +165,14 @@ class Planner:
         )
         grows = queue_grows(result)
         return Probe(replicas, rate_rps, cv, seed, _verdict(checks, grows), checks, grows, result)
+
+    def _reporter(self, replicas: int, rate_rps: float) -> Callable[[float, float], None]:
+        """Says which probe this is, and how far it is whenever the simulation says so."""
+        self._probes += 1
+        of = "sessions" if self.demand().has_sessions else "requests"
+        text = f"probe {self._probes}: {replicas} x {self.tier.id} at {rate_rps:.3g} {of}/s"
+        self._on_progress(text)
+        return lambda share, now_s: self._on_progress(f"{text}, {share:.0%}, {now_s:,.0f} s simulated")
 
     def replica_capacity(self, *, cv: float, near_rps: float | None = None) -> ReplicaCapacity:
         """The highest rate one replica passes at this burstiness, confirmed with other seeds.

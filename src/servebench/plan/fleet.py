@@ -123,7 +123,7 @@ class Fleet:
             # a decode replica may get a sequence at the end of any other's step: no jump past the next event
             limit_s = min(limit_s, self._events[0][0])
         if self.watched and len(self.replicas) > 1:
-            # a call that a sequence elsewhere hides may arrive at the end of a step there, to run a floor later
+            # a call that a sequence elsewhere hides may arrive when a step ends there, to run a floor later
             elsewhere_s = self._events[0][0] if self._events else float("inf")
             limit_s = min(limit_s, elsewhere_s + replica.tier.serving.ttft_floor_s)
         return replica.coast(now_s, limit_s, to_next_finish=bool(self.watched))

@@ -73,8 +73,9 @@ def result_of(
     end_s: float,
     refused: int,
     peak_kv_usage: float,
-    sessions: bool,
+    session_calls: Ints | None,
 ) -> SimulationResult:
+    """session_calls: of the sessions that the rows of the traffic begin; None where they begin none."""
     inf = float("inf")
     sequences = [row.sequence for row in served]
     arrival_s = np.array([s.arrival_s for s in sequences])
@@ -87,8 +88,9 @@ def result_of(
         tpot_s = np.where(outputs > 1, (last - first) / (outputs - 1), np.nan)
     tpot_s[np.isinf(last)] = inf
     measured = np.arange(len(served)) >= WARMUP_SHARE * len(served)
-    if sessions:
-        measured = _between_sessions(arrival_s, last, origin, np.array([row.call for row in served]))
+    if session_calls is not None:
+        call = np.array([row.call for row in served])
+        measured = _between_sessions(arrival_s, last, origin, call, session_calls)
     return SimulationResult(
         arrival_s=arrival_s,
         ttft_s=first - arrival_s,
@@ -110,13 +112,17 @@ def result_of(
     )
 
 
-def _between_sessions(arrival_s: Floats, last: Floats, origin: Ints, call: Ints) -> Bools:
+def _between_sessions(
+    arrival_s: Floats, last: Floats, origin: Ints, call: Ints, session_calls: Ints
+) -> Bools:
+    """A session that was cut off counts as long as its calls so far make the whole of it."""
     starts_s = arrival_s[call == 0]
     count = int(origin.max()) + 1
+    made = np.maximum(np.bincount(origin, minlength=count), 1)
     began_s, ended_s = np.full(count, np.inf), np.zeros(count)
     np.minimum.at(began_s, origin, arrival_s)
     np.maximum.at(ended_s, origin, np.where(np.isfinite(last), last, 0.0))
-    took_s = np.maximum(ended_s - began_s, 0.0)
+    took_s = np.maximum(ended_s - began_s, 0.0) * session_calls[:count] / made
     span_s = float(starts_s[-1] - starts_s[0])
     warm_s = min(float(took_s.mean()), (1 - _LEAST_MEASURED) * span_s)
     warm_s = max(warm_s, float(starts_s[ceil(WARMUP_SHARE * len(starts_s)) - 1] - starts_s[0]))

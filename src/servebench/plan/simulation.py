@@ -18,7 +18,7 @@ from servebench.plan.traffic import Traffic
 
 __all__ = ["SimulationResult", "simulate"]
 
-_PROGRESS_EVERY = 2_000  # arrivals
+_PROGRESS_EVERY = 2_000  # calls
 
 
 def simulate(
@@ -31,14 +31,17 @@ def simulate(
     router: str = "least-loaded",
     seed: int = 0,
     warm_keys: tuple[int, ...] = (),
+    stop_s: float = float("inf"),
     observe: Observe | None = None,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[float, float], None] | None = None,
 ) -> SimulationResult:
-    """Runs all requests to their end. on_progress gets the share of first calls done, now and then.
+    """Runs all requests to their end. on_progress gets the share of first calls done, now and then, and the
+    simulated time.
 
     split: each of `replicas` is a group of so many replicas that prefill and so many that decode.
-    warm_keys: blocks that every prefix cache holds at the start. observe: sees each step before its tokens
-    are handed out (and makes the simulation take every step singly).
+    warm_keys: blocks that every prefix cache holds at the start. stop_s: a session's later calls that would
+    arrive after it are not made. observe: sees each step before its tokens are handed out (and makes the
+    simulation take every step singly).
     """
     if replicas < 1:
         raise ValueError(f"a fleet needs a replica, not {replicas}")
@@ -49,7 +52,7 @@ def simulate(
     fleet = Fleet(made, router, prefill=prefill, handover=handover, observe=observe)
     if warm_keys:
         fleet.warm(warm_keys)
-    feed = _Feed(traffic)
+    feed = _Feed(traffic, stop_s)
     fleet.watched = feed.watched
     while True:
         ended = fleet.run_until(feed.next_s)
@@ -64,23 +67,23 @@ def simulate(
             fleet.submit(served.sequence)
         except (SequenceDoesNotFitError, QueueFullError):
             feed.refuse(served.sequence)
-        if on_progress is not None and feed.started % _PROGRESS_EVERY == 1:
-            on_progress(feed.started / len(traffic))
+        if on_progress is not None and len(feed.served) % _PROGRESS_EVERY == 1:
+            on_progress(feed.started / len(traffic), fleet.now_s)
     return result_of(
         feed.served,
         fleet.replicas,
         end_s=fleet.now_s,
         refused=feed.refused,
         peak_kv_usage=fleet.peak_kv_usage,
-        sessions=traffic.follow_ups is not None,
+        session_calls=traffic.session_calls,
     )
 
 
 class _Feed:
     """What arrives next: first calls from the vector, later calls from a heap that the ends of calls fill."""
 
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
+    def __init__(self, traffic: Traffic, stop_s: float) -> None:
+        self._traffic, self._stop_s = traffic, stop_s
         self._arrival_s = traffic.arrival_s.tolist()
         self._prompt, self._output = traffic.prompt_tokens.tolist(), traffic.output_tokens.tolist()
         self._keys = traffic.block_keys
@@ -114,7 +117,9 @@ class _Feed:
         row, call = self._of.pop(sequence.id)
         del self.watched[sequence.id]
         at_s = sequence.finished_s + self._traffic.later(row)[call].wait_s
-        heappush(self._later, (at_s, len(self.served), row, call + 1))
+        sequence.block_keys = ()  # of a long session's calls they would fill the memory
+        if at_s <= self._stop_s:
+            heappush(self._later, (at_s, len(self.served), row, call + 1))
 
     def refuse(self, sequence: Sequence) -> None:
         """No replica can hold it, or its queue is full: its session ends."""

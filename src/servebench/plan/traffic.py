@@ -51,6 +51,13 @@ class Traffic:
     def later(self, row: int) -> tuple[FollowUp, ...]:
         return () if self.follow_ups is None else self.follow_ups[row]
 
+    @property
+    def session_calls(self) -> Ints | None:
+        """Per row the calls of its session; None where there are no sessions."""
+        if self.follow_ups is None:
+            return None
+        return np.array([1 + len(later) for later in self.follow_ups], dtype=np.int64)
+
     def workload_of(self, row: int) -> str:
         return "" if self.workloads is None else self.workloads[row]
 
