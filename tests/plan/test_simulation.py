@@ -228,3 +228,32 @@ def test_requests_with_tools_accept_their_own_share_of_drafts() -> None:
         result = simulate(traffic, tier=tier, gpu=GPU, replicas=1)
         tpot_s[name] = np.nanmedian(result.tpot_s)
     assert tpot_s["tools"] > 2 * tpot_s["chat"]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_sessions_cut_off_after_the_last_has_begun_leave_what_is_judged_as_it_was(replicas: int) -> None:
+    traffic = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=1).traffic(120, rate_rps=1.0, cv=2.0)
+    whole = run(traffic, replicas)
+    last_s = traffic.arrival_s[-1]
+    short = simulate(traffic, tier=TIER, gpu=GPU, replicas=replicas, seed=1, stop_s=last_s + 4)
+    assert len(short.arrival_s) < len(whole.arrival_s)
+    assert short.arrival_s.max() <= last_s + 4
+    early = np.flatnonzero(whole.arrival_s <= last_s)  # the first rows of both: a row is a call by arrival
+    assert np.array_equal(short.origin[early], whole.origin[early])
+    assert short.ttft_s[early] == pytest.approx(whole.ttft_s[early])
+    done = early[(whole.arrival_s + whole.e2e_s)[early] < last_s + 4]
+    assert len(done) > 0.95 * len(early)
+    assert short.e2e_s[done] == pytest.approx(whole.e2e_s[done])
+    assert short.measured[early].sum() == pytest.approx(whole.measured.sum(), rel=0.1)
+    assert np.isfinite(short.e2e_s).all()
+
+
+def test_progress_is_told_as_the_calls_are_made() -> None:
+    told = list[tuple[float, float]]()
+    traffic = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=1).traffic(450, rate_rps=4.0, cv=1.0)
+    simulate(
+        traffic, tier=TIER, gpu=GPU, replicas=1, on_progress=lambda share, now_s: told.append((share, now_s))
+    )
+    assert told
+    assert told == sorted(told)
+    assert all(0 < share <= 1 for share, _ in told)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from servebench.cli.progress import Progress
 from servebench.errors import OperationError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def command(
         on=datetime.datetime.now(datetime.UTC).date(),
         processes=processes,
         done=_progress(len(ids)),
+        tell=Progress(),
     )
     _deliver(found, as_json=as_json, out=out)
     if not found.rows:

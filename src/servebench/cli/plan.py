@@ -2,13 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from servebench.cli.progress import Progress
 from servebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -125,33 +124,20 @@ def command(
     asked = Asked.of(loaded, flags)
     if asked.said:
         click.echo(asked.said, err=True)
-    show, end = _progress_line()
+    show = Progress.here()
     if tier_id == "all":
         if verify:
             raise UsageError("--verify measures one answer: give one --tier")
-        code = plan_tiers(catalog, asked, basis=basis, as_json=as_json, out=out, show=show, end=end)
+        code = plan_tiers(catalog, asked, basis=basis, as_json=as_json, out=out, show=show, end=show.end)
         sys.exit(code)
     tier = catalog.tier(tier_id or next(iter(profiled), loaded.model))
     plan = plan_tier(catalog, tier, asked, show)
-    end()
+    show.end()
     _deliver(plan, as_json=as_json, out=out)
     code = EXIT_CODES[plan.verdict]
     if verify and code == 0:
         code = verify_plan(plan, scenario, profile=profile, texts=asked.slo_texts, silent=as_json)
     sys.exit(code)
-
-
-def _progress_line() -> tuple[Callable[[str], None], Callable[[], None]]:
-    """On a terminal one line that rewrites itself, with the seconds; elsewhere nothing, so that logs stay
-    short."""
-    if not sys.stderr.isatty():
-        return (lambda text: None), (lambda: None)
-    began_s = monotonic()
-
-    def show(text: str) -> None:
-        click.echo(f"\r\033[K{monotonic() - began_s:4.0f} s  {text}", err=True, nl=False)
-
-    return show, lambda: click.echo("\r\033[K", err=True, nl=False)
 
 
 def _deliver(plan: "FleetPlan", *, as_json: bool, out: Path | None) -> None:

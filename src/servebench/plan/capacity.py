@@ -152,7 +152,7 @@ class Planner:
             router=self.router,
             seed=seed,
             stop_s=stop_s,
-            on_progress=self._reporter(replicas, rate_rps),
+            on_progress=self.reporter(replicas, rate_rps),
         )
         checks = tuple(
             check(
@@ -166,7 +166,7 @@ class Planner:
         grows = queue_grows(result)
         return Probe(replicas, rate_rps, cv, seed, _verdict(checks, grows), checks, grows, result)
 
-    def _reporter(self, replicas: int, rate_rps: float) -> Callable[[float, float], None]:
+    def reporter(self, replicas: int, rate_rps: float) -> Callable[[float, float], None]:
         """Says which probe this is, and how far it is whenever the simulation says so."""
         self._probes += 1
         of = "sessions" if self.demand().has_sessions else "requests"

@@ -214,6 +214,7 @@ def _costed(planner: Planner, rate_rps: float, cv: float) -> tuple[SimulationRes
         router=planner.router,
         seed=planner.seed,
         observe=costs,
+        on_progress=planner.reporter(1, rate_rps),
     )
     return result, costs
 

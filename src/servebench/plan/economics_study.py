@@ -66,10 +66,20 @@ class Study:
     on: datetime.date
 
 
+def silent(text: str) -> None:
+    """Tells nobody."""
+
+
 def study(
-    question: Question, *, on: datetime.date, processes: int, done: Callable[[str], None] = lambda tier: None
+    question: Question,
+    *,
+    on: datetime.date,
+    processes: int,
+    done: Callable[[str], None] = silent,
+    tell: Callable[[str], None] = silent,
 ) -> Study:
-    """Every tier in a process of its own, `processes` at once. done: hears of each tier that is ready.
+    """Every tier in a process of its own, `processes` at once. done: hears of each tier that is ready; tell:
+    of what is being simulated, in the process that does it.
 
     Raises UsageError (bad SLO, unknown tier).
     """
@@ -80,7 +90,7 @@ def study(
         question.slo_texts, prefill_tokens_per_s=1.0, classes=[c.name for c in question.scenario.classes]
     )
     found: dict[str, TierEconomics | str] = {}
-    for tier_id, answer in _answers(question, processes):
+    for tier_id, answer in _answers(question, processes, tell):
         found[tier_id] = answer
         done(tier_id)
     rows = tuple(row for t in question.tier_ids if isinstance(row := found[t], TierEconomics))
@@ -94,18 +104,20 @@ def study(
     )
 
 
-def _answers(question: Question, processes: int) -> Iterable[tuple[str, TierEconomics | str]]:
+def _answers(
+    question: Question, processes: int, tell: Callable[[str], None]
+) -> Iterable[tuple[str, TierEconomics | str]]:
     if processes <= 1 or len(question.tier_ids) == 1:
         for tier_id in question.tier_ids:
-            yield tier_id, answer(question, tier_id)
+            yield tier_id, answer(question, tier_id, tell)
         return
     with ProcessPoolExecutor(min(processes, len(question.tier_ids)), mp_context=get_context("spawn")) as pool:
-        asked = {pool.submit(answer, question, tier_id): tier_id for tier_id in question.tier_ids}
+        asked = {pool.submit(answer, question, tier_id, tell): tier_id for tier_id in question.tier_ids}
         for future in as_completed(asked):
             yield asked[future], future.result()
 
 
-def answer(question: Question, tier_id: str) -> TierEconomics | str:
+def answer(question: Question, tier_id: str, tell: Callable[[str], None] = silent) -> TierEconomics | str:
     """One tier's row, or the sentence that says why it has none."""
     catalog = load_catalog()
     tier = catalog.tier(tier_id)
@@ -127,6 +139,7 @@ def answer(question: Question, tier_id: str) -> TierEconomics | str:
         seed=question.seed,
         probe_s=question.probe_s,
         tolerance=SESSION_TOLERANCE if sessions else TOLERANCE,
+        on_progress=tell,
     )
     demand = question.demand
     try:
