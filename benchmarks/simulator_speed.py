@@ -2,8 +2,9 @@
 
     python benchmarks/simulator_speed.py [--requests 4000] [--runs 3] [--json]
 
-Each case is a scenario at a rate on replicas of a tier, arrivals of CV 2, simulated to its end as
-`servebench plan` does; drawing the requests is not counted. Medians over the runs, of processor time.
+Each case is a scenario at a rate on replicas of a tier, arrivals of CV 2, simulated to its end; drawing the
+requests is not counted. Of sessions the rate is of sessions and the requests are their calls, about as many.
+Medians over the runs, of processor time.
 """
 
 import argparse
@@ -47,6 +48,8 @@ CASES = (
     Case("chat", 90, 2, drafts=3),
     Case("chat", 90, 1, split=Split(1, 2)),
     Case("mixed", 8, 2),
+    Case("agent_tools", 0.5, 1, router="prefix-aware"),
+    Case("agent_tools", 2, 4, router="prefix-aware"),
 )
 
 
@@ -56,9 +59,9 @@ def measure(case: Case, requests: int, runs: int) -> dict[str, Any]:
     if case.drafts:
         serving = replace(tier.serving, draft_tokens=case.drafts, accepted_tokens=1 + case.drafts / 2)
         tier = replace(tier, serving=serving)
-    traffic = Demand(load_scenario(case.scenario), tier, seed=1).traffic(
-        requests, rate_rps=case.rate_rps, cv=2.0
-    )
+    demand = Demand(load_scenario(case.scenario), tier, seed=1)
+    arrivals = max(1, round(requests / demand.means().calls))
+    traffic = demand.traffic(arrivals, rate_rps=case.rate_rps, cv=2.0)
     took_s = []
     for _ in range(runs):
         began_s = process_time()
@@ -74,7 +77,7 @@ def measure(case: Case, requests: int, runs: int) -> dict[str, Any]:
         took_s.append(process_time() - began_s)
     seconds = median(took_s)
     return {
-        "requests_per_s": requests / seconds,
+        "requests_per_s": len(result.arrival_s) / seconds,
         "steps_per_s": result.steps / seconds,
         "tokens_per_s": result.generated_tokens / seconds,
         "virtual_s_per_s": result.end_s / seconds,
@@ -94,7 +97,7 @@ def main() -> int:
         found[case.name] = row = measure(case, options.requests, options.runs)
         if not options.json:
             print(
-                f"{case.name:32} {row['requests_per_s']:7,.0f} requests/s  {row['steps_per_s']:8,.0f} "
+                f"{case.name:38} {row['requests_per_s']:7,.0f} requests/s  {row['steps_per_s']:8,.0f} "
                 f"steps/s  {row['tokens_per_s'] / 1e6:5.2f}M tokens/s  batch {row['mean_batch']:5.1f}  "
                 f"{row['virtual_s_per_s']:6,.0f} virtual s a second",
                 flush=True,

@@ -30,7 +30,8 @@ def test_one_line_that_rewrites_itself_and_goes(capsys: pytest.CaptureFixture[st
     show.end()
     shown = capsys.readouterr().err
     assert "\n" not in shown
-    assert [text.strip() for text in shown.split("\r\033[K")] == ["", "0 s  first", "0 s  second", ""]
+    lines = [text.strip() for text in shown.replace("\033[K", "").split("\r")]  # no terminal: click strips it
+    assert lines == ["", "0 s  first", "0 s  second", ""]
 
 
 def test_it_goes_to_another_process_with_its_beginning() -> None:
