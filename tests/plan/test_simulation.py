@@ -257,3 +257,25 @@ def test_progress_is_told_as_the_calls_are_made() -> None:
     assert told
     assert told == sorted(told)
     assert all(0 < share <= 1 for share, _ in told)
+
+
+@pytest.mark.parametrize("router", ["round-robin", "prefix-aware", "least-loaded"])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_sessions_on_replicas_that_run_ahead_go_as_step_by_step(replicas: int, router: str) -> None:
+    """A replica runs ahead of the others, but never past a call that one of them still hides."""
+    traffic = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=3).traffic(150, rate_rps=3.0, cv=2.0)
+    ahead = run(traffic, replicas, router=router)
+    stepped = simulate(
+        traffic,
+        tier=TIER,
+        gpu=GPU,
+        replicas=replicas,
+        router=router,
+        seed=1,
+        observe=lambda replica, step: None,
+    )
+    assert ahead.steps == stepped.steps
+    assert np.array_equal(ahead.origin, stepped.origin)
+    assert np.array_equal(ahead.cached_tokens, stepped.cached_tokens)
+    assert ahead.ttft_s == pytest.approx(stepped.ttft_s)
+    assert ahead.e2e_s == pytest.approx(stepped.e2e_s)

@@ -44,6 +44,9 @@ class Decoding(Protocol):
     def coast(self, steps: int) -> None:
         """So many quiet steps at once."""
 
+    def steps_to_finish(self) -> int:
+        """Steps from now on before which no member ends; 1 of none."""
+
 
 def make_decoding(serving: ServingProfile, *, seed: int) -> Decoding:
     """Raises ValueError where the accepted tokens don't fit the drafts."""
@@ -116,6 +119,10 @@ class SteadyDecoding:
         self._clock += steps
         self.context_tokens += steps * len(self.members)
 
+    def steps_to_finish(self) -> int:
+        ends = [s.joined_clock + s.output_tokens for s in self.members.values()]
+        return min(ends) - self._clock if ends else 1
+
 
 class DraftedDecoding:
     """1 to m + 1 tokens each a step, drawn by the sequence's workload. acceptances[""]: of any other."""
@@ -161,3 +168,6 @@ class DraftedDecoding:
 
     def coast(self, steps: int) -> None:
         raise RuntimeError("with drafts no step is quiet")
+
+    def steps_to_finish(self) -> int:
+        return 1

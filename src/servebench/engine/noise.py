@@ -45,6 +45,11 @@ class Lognormal:
         self._drawn = np.ones(0)
         self._one_by_one: list[float] = []  # the same, without numpy's cost of a single one
 
+    @property
+    def lowest(self) -> float:
+        """Six standard deviations down: one factor of a thousand million is lower."""
+        return math.exp(-6 * self._sigma - 0.5 * self._sigma**2)
+
     def factor(self, counter: int) -> float:
         if self._sigma == 0.0:
             return 1.0

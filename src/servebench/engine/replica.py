@@ -54,6 +54,7 @@ class Replica:
         self._step_noise = Lognormal(serving.step_noise_cv, seed=seed, stream=1)
         self._prefill_noise = Lognormal(serving.prefill_noise_cv, seed=seed, stream=2)
         self._fixed_s = self.model.step(0, 0).total_s
+        self._shortest_s = self.model.step(1, 0).total_s * self._step_noise.lowest
         self._in_flight: Step | None = None
         self._drafting = serving.draft_tokens > 0
         self._paces: dict[int, tuple[float, float]] = {}  # by batch
@@ -159,6 +160,13 @@ class Replica:
             if to_next_finish and scheduler.decoding_count < batch:
                 break
         return now_s
+
+    def earliest_finish_s(self, due_s: float) -> float:
+        """Before this none that is here now ends, even by steps of the shortest kind and noise of six sigma.
+
+        due_s: the end of the step in flight, or when one may start.
+        """
+        return due_s + (self._scheduler.steps_to_finish() - 1) * self._shortest_s
 
     def _pace(self, batch: int) -> tuple[float, float]:
         """Seconds of a decode step without context, and for each token of it: affine, for a batch."""

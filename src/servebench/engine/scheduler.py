@@ -19,6 +19,8 @@ WATERMARK = (
     0.01  # of the pool kept free at admission while others run, as vLLM does, against preempting at once
 )
 
+_LOOKED_AT = 32  # that wait, to say when the first of them could end
+
 
 class Committed(NamedTuple):
     """What a step made. emissions: where asked for."""
@@ -187,6 +189,16 @@ class Scheduler:
         """So many quiet steps at once."""
         self._decoding.coast(steps)
         self._batches += steps
+
+    def steps_to_finish(self) -> int:
+        """Steps from now on, at least 1, before which none that is here now ends."""
+        queue = self._waiting.queue
+        if len(queue) > _LOOKED_AT:
+            return 1
+        fewest = [s.output_tokens - s.generated for s in (*self._prefilling, *queue)]
+        if self._members:
+            fewest.append(self._decoding.steps_to_finish())
+        return max(1, min(fewest, default=1))
 
     def _decode(self, end_s: float, *, emit: bool) -> Committed:
         tokens, due, emissions = self._decoding.step(emit=emit)

@@ -40,6 +40,7 @@ class Fleet:
         self._ties = 0
         self._steps: list[Step | None] = [None] * len(replicas)
         self._due_s: list[float | None] = [None] * len(replicas)  # of its event that holds; others are stale
+        self._finish_s = [float("inf")] * len(replicas)  # before which nothing ends there
         self.now_s = 0.0
         self.peak_kv_usage = 0.0
 
@@ -123,20 +124,23 @@ class Fleet:
             # a decode replica may get a sequence at the end of any other's step: no jump past the next event
             limit_s = min(limit_s, self._events[0][0])
         if self.watched and len(self.replicas) > 1:
-            # a call that a sequence elsewhere hides may arrive when a step ends there, to run a floor later
-            elsewhere_s = self._events[0][0] if self._events else float("inf")
-            limit_s = min(limit_s, elsewhere_s + replica.tier.serving.ttft_floor_s)
+            # a call that a sequence elsewhere hides may arrive when that one ends, to run a floor later
+            self._finish_s[index] = float("inf")
+            limit_s = min(limit_s, min(self._finish_s) + replica.tier.serving.ttft_floor_s)
         return replica.coast(now_s, limit_s, to_next_finish=bool(self.watched))
 
     def _enter(self, index: int, sequence: Sequence, now_s: float) -> None:
         self.replicas[index].submit(sequence, now_s=now_s)
         if self._steps[index] is None:
             self._begin(index, now_s)
+        else:
+            self._foresee(index)
 
     def _begin(self, index: int, now_s: float) -> None:
         replica = self.replicas[index]
         at_s = replica.next_start_s(now_s)
         if at_s is None:
+            self._finish_s[index] = float("inf")
             return
         if at_s <= now_s:
             step = self._steps[index] = replica.start_step(now_s)
@@ -146,3 +150,9 @@ class Fleet:
         self._ties += 1
         self._due_s[index] = at_s
         heappush(self._events, (at_s, self._ties, index))
+        self._foresee(index)
+
+    def _foresee(self, index: int) -> None:
+        due_s = self._due_s[index]
+        if self.watched and due_s is not None:
+            self._finish_s[index] = self.replicas[index].earliest_finish_s(due_s)
