@@ -263,7 +263,10 @@ def test_progress_is_told_as_the_calls_are_made() -> None:
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_sessions_on_replicas_that_run_ahead_go_as_step_by_step(replicas: int, router: str) -> None:
     """A replica runs ahead of the others, but never past a call that one of them still hides."""
-    traffic = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=3).traffic(150, rate_rps=3.0, cv=2.0)
+    traffic = Demand(parse_scenario(SESSIONS, "agents"), TIER, seed=3).traffic(50, rate_rps=3.0, cv=2.0)
+    assert traffic.follow_ups is not None
+    at_once = tuple(tuple(replace(call, wait_s=0.0) for call in later) for later in traffic.follow_ups)
+    traffic = replace(traffic, follow_ups=at_once)  # the call after comes as soon as it can
     ahead = run(traffic, replicas, router=router)
     stepped = simulate(
         traffic,

@@ -124,9 +124,9 @@ class Fleet:
             # a decode replica may get a sequence at the end of any other's step: no jump past the next event
             limit_s = min(limit_s, self._events[0][0])
         if self.watched and len(self.replicas) > 1:
-            # a call that a sequence elsewhere hides may arrive when that one ends, to run a floor later
+            # the call after a session's may come as soon as that ends elsewhere, and looks at this one's load
             self._finish_s[index] = float("inf")
-            limit_s = min(limit_s, min(self._finish_s) + replica.tier.serving.ttft_floor_s)
+            limit_s = min(limit_s, *self._finish_s)
         return replica.coast(now_s, limit_s, to_next_finish=bool(self.watched))
 
     def _enter(self, index: int, sequence: Sequence, now_s: float) -> None:
