@@ -90,7 +90,7 @@ def command(
     One row a tier: tokens/s of a user, requests/s of a replica within the SLO, dollars per million tokens,
     price (published, or the break-even price), margin, energy, GPUs and megawatts for the demand, and what
     binds; then the same on the published cluster, and competitors' list prices. By simulation: a dozen
-    seconds, of long sessions (agent_tools) several minutes a tier.
+    seconds, of long sessions (agent_tools) half a minute a tier.
     """
     from servebench.catalog.load import load_catalog
     from servebench.plan.demand_text import parse_demand
