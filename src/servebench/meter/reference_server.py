@@ -4,9 +4,11 @@
 
 POST anything with {"max_tokens": n, "itl_us": us, "user": "ID"}: n chunks, one `send` each, the first one
 interval after the request was read; CLOCK_MONOTONIC is read right before each send. Word lengths vary as
-tokens do. GET /stamps: the finished streams as int64: ID, request read at, n, the n stamps; every 64th send
-is timed, and GET /sends returns those durations (ns), the server's own share of any error. One interval for
-all streams at a time. Ends at EOF of stdin.
+tokens do. GET /stamps: the finished streams as int64: ID, request arrived at, n, the n stamps; every 64th
+send is timed, and GET /sends returns those durations (ns), the server's own share of any error. A request
+arrives when the kernel has it (its receive timestamp), not when this server, busy sending, comes to read it:
+that wait is the server's, and part of the true TTFT. One interval for all streams at a time. Ends at EOF of
+stdin.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import time
 from array import array
 from collections import deque
 from typing import Final
+
+from servebench.meter.timestamps import ANCILLARY_BYTES, ask_for_stamps, measure_offset_ns, unpack_timespec
 
 _WORDS: Final = (
     " the",
@@ -69,13 +73,13 @@ def _tail(tokens: int) -> bytes:
 class Stream:
     """One connection and the stream on it, if any."""
 
-    __slots__ = ("due_ns", "id", "inbox", "itl_ns", "left", "read_ns", "sock", "stamps")
+    __slots__ = ("arrived_ns", "due_ns", "id", "inbox", "itl_ns", "left", "sock", "stamps")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.inbox = b""
         self.stamps: array[int] = array("q")
-        self.left = self.id = self.due_ns = self.itl_ns = self.read_ns = 0
+        self.left = self.id = self.due_ns = self.itl_ns = self.arrived_ns = 0
 
 
 class ReferenceServer:
@@ -92,6 +96,7 @@ class ReferenceServer:
         self._queue: deque[Stream] = deque()  # in order of due time, as all have one interval
         self._finished: array[int] = array("q")
         self._durations: array[int] = array("q")
+        self._offset_ns = measure_offset_ns(500)
 
     def serve(self) -> None:
         queue, poll, poll_fd = self._queue, self._poll.poll, [self._poll.fileno()]
@@ -135,7 +140,7 @@ class ReferenceServer:
             queue.append(stream)
 
     def _finish(self, stream: Stream) -> None:
-        self._finished.extend((stream.id, stream.read_ns, len(stream.stamps)))
+        self._finished.extend((stream.id, stream.arrived_ns, len(stream.stamps)))
         self._finished.extend(stream.stamps)
         try:
             stream.sock.send(_tail(len(stream.stamps)))
@@ -151,6 +156,7 @@ class ReferenceServer:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ask_for_stamps(sock)
             self._streams[sock.fileno()] = Stream(sock)
             self._poll.register(sock.fileno(), select.EPOLLIN)
 
@@ -161,10 +167,9 @@ class ReferenceServer:
 
     def _read(self, stream: Stream) -> None:
         try:
-            data = stream.sock.recv(65536)
+            data, ancillary, _, _ = stream.sock.recvmsg(65536, ANCILLARY_BYTES)
         except OSError:
-            data = b""
-        read_ns = _now_ns()
+            data, ancillary = b"", []
         if not data:
             self._drop(stream)
             return
@@ -184,7 +189,13 @@ class ReferenceServer:
         elif head.startswith(b"GET /sends"):
             self._dump(stream, self._durations)
         else:
-            self._begin(stream, json.loads(body), read_ns)
+            self._begin(stream, json.loads(body), self._arrived_ns(ancillary))
+
+    def _arrived_ns(self, ancillary: list[tuple[int, int, bytes]]) -> int:
+        if not ancillary:  # the kernel begins to stamp some milliseconds after the first socket asks
+            return _now_ns()
+        seconds, nanoseconds = unpack_timespec(ancillary[0][2])
+        return int(seconds * 1_000_000_000 + nanoseconds - self._offset_ns)
 
     def _dump(self, stream: Stream, numbers: "array[int]") -> None:
         data = numbers.tobytes()
@@ -193,12 +204,12 @@ class ReferenceServer:
         stream.sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data))
         stream.sock.setblocking(False)
 
-    def _begin(self, stream: Stream, asked: dict[str, str], read_ns: int) -> None:
+    def _begin(self, stream: Stream, asked: dict[str, str], arrived_ns: int) -> None:
         stream.id = int(asked["user"])
         stream.left = int(asked["max_tokens"])
         stream.itl_ns = int(asked["itl_us"]) * 1000
-        stream.read_ns = read_ns
-        stream.due_ns = read_ns + stream.itl_ns
+        stream.arrived_ns = arrived_ns
+        stream.due_ns = _now_ns() + stream.itl_ns  # from now: the queue is in order of due times
         stream.sock.send(_HEAD)
         self._queue.append(stream)
 
