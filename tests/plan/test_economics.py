@@ -103,10 +103,12 @@ def test_on_colossus_2_the_gpus_run_out_before_the_megawatts(found: Study) -> No
             assert case.demand_share < 1
 
 
-def test_a_limit_nobody_meets_is_a_sentence() -> None:
-    why = answer(question(slo_texts=("tpot p90 < 1ms",)), "grok-4.3")
+@pytest.mark.parametrize("texts", [("tpot p90 < 1ms",), ("ttft p90 < 10ms", "tpot p90 < 80ms")])
+def test_a_limit_nobody_meets_is_a_sentence(texts: tuple[str, ...]) -> None:
+    """Also where the closed form, which knows no TTFT, finds an SLO point to begin the search at."""
+    why = answer(question(slo_texts=texts), "grok-4.3")
     assert not isinstance(why, TierEconomics)
-    assert why.startswith("grok-4.3: tpot p90 is")
+    assert why.startswith(f"grok-4.3: {texts[0][:8]} is")
 
 
 def test_weights_that_fit_nowhere_have_no_placement() -> None:

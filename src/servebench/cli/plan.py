@@ -3,15 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from servebench.cli.progress import Progress
 from servebench.errors import UsageError
-
-if TYPE_CHECKING:
-    from servebench.plan.fleet_plan import FleetPlan
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
@@ -115,7 +112,8 @@ def command(
     """
     from servebench.catalog.load import load_catalog
     from servebench.catalog.profile import with_profiles
-    from servebench.cli.plan_tiers import Asked, plan_tier, plan_tiers
+    from servebench.cli.plan_table import print_table
+    from servebench.cli.plan_tiers import Asked, plan_tier, plan_tiers, write_text
     from servebench.cli.plan_verify import verify_plan
     from servebench.workload.scenario import load_scenario
 
@@ -133,23 +131,20 @@ def command(
     tier = catalog.tier(tier_id or next(iter(profiled), loaded.model))
     plan = plan_tier(catalog, tier, asked, show)
     show.end()
-    _deliver(plan, as_json=as_json, out=out)
-    code = EXIT_CODES[plan.verdict]
+    code, answer = EXIT_CODES[plan.verdict], plan.to_json()
+    if out is not None:
+        write_text(out, json.dumps(answer, indent=2))
+    if not as_json:
+        print_table(plan)
     if verify and code == 0:
-        code = verify_plan(plan, scenario, profile=profile, texts=asked.slo_texts, silent=as_json)
-    sys.exit(code)
-
-
-def _deliver(plan: "FleetPlan", *, as_json: bool, out: Path | None) -> None:
-    from servebench.cli.plan_table import print_table
-    from servebench.cli.plan_tiers import write_text
-
-    text = json.dumps(plan.to_json(), indent=2)
-    if out is not None:
-        write_text(out, text)
+        found = verify_plan(plan, scenario, profile=profile, texts=asked.slo_texts, silent=as_json)
+        code, answer = found.exit_code, answer | {"verified": found.to_json()}
+    elif verify:
+        click.echo("nothing to verify: no fleet passes", err=True)
+    if out is not None and "verified" in answer:
+        write_text(out, json.dumps(answer, indent=2))
     if as_json:
-        click.echo(text)
-        return
-    print_table(plan)
-    if out is not None:
+        click.echo(json.dumps(answer, indent=2))
+    elif out is not None:
         click.echo(f"written to {out}")
+    sys.exit(code)

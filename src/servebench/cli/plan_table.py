@@ -13,8 +13,7 @@ from servebench.plan.fleet_plan import HOURS_PER_MONTH, FleetPlan, count_of
 def print_table(plan: FleetPlan) -> None:
     """One plan, a line a figure."""
     planner = plan.planner
-    unit = "sessions" if planner.demand().has_sessions else "requests"
-    title = f"{planner.scenario.name} at {plan.rate_rps:g} {unit}/s on {planner.tier.name}"
+    title = f"{planner.scenario.name} at {plan.rate_rps:g} {planner.unit}/s on {planner.tier.name}"
     shown = Table(title=title, show_header=False, title_justify="left")
     for name, value in _rows(plan):
         shown.add_row(name, value)
@@ -52,7 +51,7 @@ def _rows(plan: FleetPlan) -> Iterator[tuple[str, str]]:
                     f"availability of {load.availability:g} per 8 GPUs"
                 ),
             )
-        yield "headroom", f"passes at {plan.rate_rps / LOAD_SHARE:.4g} requests/s, a quarter over the rate"
+        yield "headroom", _headroom(plan)
         for basis, usd in plan.usd_per_h.items():
             month = usd * HOURS_PER_MONTH
             yield f"cost, {basis}", f"${usd:,.2f}/h, ${month:,.0f} a month"
@@ -60,12 +59,12 @@ def _rows(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     capacity = plan.capacity
     calls = f" ({capacity.rps * means.calls:.3g} calls/s)" * planner.demand().has_sessions
     yield "one replica", f"{capacity.rps:.3g}/s{calls} at arrival CV {plan.arrival_cv:g}"
-    if plan.check is not None:
-        yield "cross-check", plan.check.sentence
+    if plan.checks:
+        yield "cross-checks", "\n".join(check.sentence for check in plan.checks)
     if plan.comparison is not None:
         replicas, rps = plan.comparison
-        answer = f"{count_of(replicas)}, {rps:.3g} requests/s each" if replicas else "no number of replicas"
-        yield "at CV 1 (Poisson)", answer
+        each = f"{count_of(replicas)}, {rps:.3g} {planner.unit}/s each"
+        yield "at CV 1 (Poisson)", each if replicas else "no number of replicas"
     if plan.fleet is None:
         return
     result, simulated = plan.fleet.result, plan.fleet
@@ -74,9 +73,19 @@ def _rows(plan: FleetPlan) -> Iterator[tuple[str, str]]:
         yield name.removesuffix("_s").upper(), f"{', '.join(cells)}  (n {values['n']:,})"
     yield (
         "simulated",
-        f"{simulated.replicas} x at {simulated.rate_rps:.4g} requests/s: busy {result.gpu_busy_share:.0%}, "
-        f"KV at most {result.peak_kv_usage:.1%}, {result.preemptions} preemptions",
+        f"{simulated.replicas} x at {simulated.rate_rps:.4g} {planner.unit}/s: "
+        f"busy {result.gpu_busy_share:.0%}, KV at most {result.peak_kv_usage:.1%}, "
+        f"{result.preemptions} preemptions",
     )
+
+
+def _headroom(plan: FleetPlan) -> str:
+    """Simulated, or by what one replica carries alone: a fleet pools its bursts and carries more."""
+    unit, carried_rps = plan.planner.unit, plan.working * plan.capacity.rps
+    if plan.headroom:
+        return f"passes at {plan.rate_rps / LOAD_SHARE:.4g} {unit}/s, {1 / LOAD_SHARE - 1:.0%} over the rate"
+    over = carried_rps / plan.rate_rps - 1
+    return f"{plan.working} x one replica's capacity: {carried_rps:.4g} {unit}/s, {over:+.0%} of the rate"
 
 
 def _seconds(value: float | None) -> str:

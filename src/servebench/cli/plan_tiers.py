@@ -16,6 +16,7 @@ from servebench.engine.step_time import StepTimeModel
 from servebench.errors import OperationError, UsageError
 from servebench.plan.capacity import Planner
 from servebench.plan.fleet_plan import FleetPlan, Load, plan_fleet
+from servebench.plan.objectives import judges
 from servebench.results.slo import Slo, parse_slos
 from servebench.workload.scenario import Scenario
 
@@ -43,12 +44,11 @@ class Asked:
         rate_rps = flags["rate_rps"] or scenario.load.rate_rps
         if rate_rps is None:
             raise UsageError(f"{scenario.name} has no rate of its own: give --rate, in requests per second")
-        texts = flags["slo_texts"] or scenario.slo or (DEFAULT_SLO,)
-        slos = _slos(texts, scenario, prefill_tokens_per_s=1.0)
-        said = ""
-        if not flags["slo_texts"]:
-            origin = "those of the scenario" if scenario.slo else f"the preset {DEFAULT_SLO}"
-            said = f"no --slo given: {origin} ({', '.join(slo.text for slo in slos)})"
+        texts, said = flags["slo_texts"], ""
+        if texts:
+            _slos(texts, scenario, prefill_tokens_per_s=1.0)
+        else:
+            texts, said = _own_slos(scenario)
         sessions = any(each.session is not None for each in scenario.classes)
         return cls(
             scenario=scenario,
@@ -61,6 +61,22 @@ class Asked:
             router=flags["router"] or ("prefix-aware" if sessions else "least-loaded"),
             disaggregate=flags["disaggregate"],
         )
+
+
+def _own_slos(scenario: Scenario) -> tuple[tuple[str, ...], str]:
+    """The scenario's limits and its classes', as far as a plan judges them, else the preset; what to say."""
+    classes = scenario.classes
+    of_class = [f"{each.name}: {text}" if len(classes) > 1 else text for each in classes for text in each.slo]
+    texts = tuple(dict.fromkeys((*scenario.slo, *of_class))) or (DEFAULT_SLO,)
+    _slos(texts, scenario, prefill_tokens_per_s=1.0)  # what is wrong with them, all at once
+    slos = {text: _slos((text,), scenario, prefill_tokens_per_s=1.0) for text in texts}
+    kept = tuple(text for text in texts if all(judges(slo) for slo in slos[text]))
+    left = [text for text in texts if text not in kept]
+    origin = "the scenario's own" if (scenario.slo or of_class) and kept else f"the preset {DEFAULT_SLO}"
+    kept = kept or (DEFAULT_SLO,)
+    shown = [slo.text for slo in _slos(kept, scenario, prefill_tokens_per_s=1.0)]
+    said = f"no --slo given: {origin} ({', '.join(shown)})"
+    return kept, said + (f"; not judged by a plan: {', '.join(left)}" if left else "")
 
 
 def plan_tier(catalog: Catalog, tier: Tier, asked: Asked, show: Callable[[str], None]) -> FleetPlan:

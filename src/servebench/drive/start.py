@@ -29,7 +29,8 @@ class RunRequest:
     """The flags of `servebench run`, with its defaults. rate_scale and trace_start_s go with a trace.
 
     processes 0: one process does it all; master: expect_workers join from other hosts instead.
-    all_tiers: the mock serves every tier, not only the model's. tiers: of a matrix (drive/matrix.py).
+    all_tiers: the mock serves every tier, not only the model's. mock_flags: more of `servebench mock`'s.
+    tiers: of a matrix (drive/matrix.py).
     """
 
     scenario: str
@@ -61,6 +62,7 @@ class RunRequest:
     replicas: int = 1
     profiles: tuple[str, ...] = ()
     all_tiers: bool = False
+    mock_flags: tuple[str, ...] = ()
     web: bool = False
     web_port: int = 8089
     out: str | None = None
@@ -244,6 +246,7 @@ def _mock(request: RunRequest, model: str, *, wait: bool) -> launch.MockProcess:
     tiers = [] if request.all_tiers else ["--tier", model]
     profiles = [flag for path in request.profiles for flag in ("--profile", path)]
     flags = [*tiers, *profiles, "--replicas", str(request.replicas), "--seed", str(request.seed)]
+    flags += request.mock_flags
     if wait or profiles:
         return launch.start_mock(flags)
     load_catalog().tier(model)

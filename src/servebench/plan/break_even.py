@@ -7,11 +7,12 @@ of Grok 4.3's. The band is params_active at its 1 sigma, nothing else: wider unc
 bytes, use) is not in it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from servebench.catalog.hardware import Gpu
 from servebench.catalog.prices import Rates
 from servebench.catalog.tiers import ModelShape, Tier
+from servebench.catalog.variants import with_value
 from servebench.cost.blend import Mix
 from servebench.cost.serving import break_even_rates
 from servebench.engine.step_time import StepTimeModel
@@ -42,21 +43,11 @@ def break_even(tier: Tier, gpu: Gpu, *, proportions: Rates, basis: str = PRICE_B
     if band.low is None or band.high is None:
         raise ValueError(f"{tier.id}: params_active has no low and high")
     points = [
-        _slo_point(tier, gpu, _with_active(tier.shape, active))
+        _slo_point(tier, gpu, with_value(tier, "params_active", active).shape)
         for active in (tier.shape.params_active, band.low, band.high)
     ]
     base, low, high = (_rates(tier, gpu, point.tokens_per_s, proportions, basis) for point in points)
     return BreakEven(base, low, high, points[0])
-
-
-def _with_active(shape: ModelShape, params_active: float) -> ModelShape:
-    """The shape with another P_act: P_ne keeps its share of it, and k follows (k = E (P_act - P_ne) /
-    P_exp)."""
-    non_expert = params_active * shape.params_non_expert / shape.params_active
-    experts_active = shape.experts * (params_active - non_expert) / (shape.params_total - non_expert)
-    return replace(
-        shape, params_active=params_active, params_non_expert=non_expert, experts_active=experts_active
-    )
 
 
 def _slo_point(tier: Tier, gpu: Gpu, shape: ModelShape) -> SteadyState:

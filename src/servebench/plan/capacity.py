@@ -111,6 +111,11 @@ class Planner:
         """Of a replica, or of a whole group."""
         return self.tier.serving.gpus * (1 if self.split is None else self.split.replicas)
 
+    @property
+    def unit(self) -> str:
+        """What a rate counts."""
+        return "sessions" if self.demand().has_sessions else "requests"
+
     def demand(self, seed: int | None = None) -> Demand:
         seed = self.seed if seed is None else seed
         if seed not in self._demands:
@@ -121,7 +126,7 @@ class Planner:
         """Arrivals of a run at this rate: two minutes of it, the percentile's samples after warm-up at least;
         of sessions as many as start while two of them would follow one another."""
         means = self.demand().means()
-        least = ceil(self._class_factor() * self._samples / (1 - WARMUP_SHARE) / means.calls) + 1
+        least = ceil(self.class_factor() * self._samples / (1 - WARMUP_SHARE) / means.calls) + 1
         if self.demand().has_sessions:  # half of the span, once the fleet is full of them, is measured
             return max(2 * least, ceil(rate_rps * max(self._probe_s / 2, SESSION_SPANS * means.lasts_s)))
         return max(least, ceil(rate_rps * self._probe_s))
@@ -129,7 +134,7 @@ class Planner:
     def _most_calls(self) -> int:
         return MAX_SESSION_CALLS if self.demand().has_sessions else MAX_REQUESTS
 
-    def _class_factor(self) -> float:
+    def class_factor(self) -> float:
         """By how much more requests are needed where an objective is about a rare class only."""
         weights = {cls.name: cls.weight for cls in self.scenario.classes}
         total = sum(weights.values())
@@ -169,8 +174,7 @@ class Planner:
     def reporter(self, replicas: int, rate_rps: float) -> Callable[[float, float], None]:
         """Says which probe this is, and how far it is whenever the simulation says so."""
         self._probes += 1
-        of = "sessions" if self.demand().has_sessions else "requests"
-        text = f"probe {self._probes}: {replicas} x {self.tier.id} at {rate_rps:.3g} {of}/s"
+        text = f"probe {self._probes}: {replicas} x {self.tier.id} at {rate_rps:.3g} {self.unit}/s"
         self._on_progress(text)
         return lambda share, now_s: self._on_progress(f"{text}, {share:.0%}, {now_s:,.0f} s simulated")
 
@@ -182,17 +186,25 @@ class Planner:
         """
         start_rps = near_rps or self.first_guess_rps()
         lowest_rps = start_rps * LOWEST_SHARE
-        if near_rps is None:
-            alone = self.probe(lowest_rps, replicas=1, cv=cv)
-            if alone.verdict is not Verdict.PASS:
-                return ReplicaCapacity(0.0, None, cv, alone)
+        hopeless = self._hopeless(lowest_rps, cv) if near_rps is None else None
+        if hopeless is not None:
+            return hopeless
         found = highest_passing(
             lambda rate_rps: self.probe(rate_rps, replicas=1, cv=cv).verdict is Verdict.PASS,
             start_rps=start_rps,
             known_rps=lowest_rps,
             tolerance=self._tolerance,
         )
+        if near_rps is not None and found.passing_rps == lowest_rps:  # which was only taken to pass
+            hopeless = self._hopeless(lowest_rps, cv)
+            if hopeless is not None:
+                return hopeless
         return ReplicaCapacity(self._confirmed(found.passing_rps, cv), found, cv, None)
+
+    def _hopeless(self, lowest_rps: float, cv: float) -> ReplicaCapacity | None:
+        """No capacity at all, where not even requests that hardly ever meet pass; else None."""
+        alone = self.probe(lowest_rps, replicas=1, cv=cv)
+        return None if alone.verdict is Verdict.PASS else ReplicaCapacity(0.0, None, cv, alone)
 
     def _confirmed(self, rate_rps: float, cv: float) -> float:
         """Steps down by the tolerance until the two other seeds don't fail either; after 6 steps what is left

@@ -1,38 +1,47 @@
-"""A second opinion on one replica's capacity, by a birth-death chain instead of a simulation.
+"""Two more opinions on one replica's capacity, by queueing formulas instead of a simulation.
 
-State n: calls in the replica, of which n' = min(n, max_num_seqs, KV pool / mean KV) run.
+**A birth-death chain.** State n: calls in the replica, of which n' = min(n, places) run, places being
+min(max_num_seqs, KV pool / mean KV):
 
-    mu(n) = n' / (prefill + (OSL - 1) tpot(n'))        tpot(n'): steady batch with its share of prefill
+    mu(n) = n'/S(n')          S(b) = prefill + (OSL - 1) tpot(b)       tpot(b): steady batch with its prefill
     pi(n) proportional to prod lambda / mu(k)
 
 An arrival sees pi (PASTA). At the quantile q of an objective it meets n_q calls: TPOT is that of the batch,
-TTFT the floor and its own prefill, and (n_q - n'_max)/mu of waiting where no place is free. Burstier arrivals
-widen n about its mean by sqrt((Ca^2 + 1)/2), after Allen and Cunneen. It knows mean lengths only, where the
-simulation knows their spread.
+TTFT the floor, its own prefill, and (n_q - places)/mu of waiting where no place is free. Burstier arrivals
+widen n about its mean by sqrt((Ca^2 + 1)/2).
+
+**Erlang C** (erlang.py) with the correction of Allen and Cunneen: c equal servers. An objective on TTFT has
+all places as servers, and judges the wait; one on TPOT has as many as keep it, and is missed by the arrivals
+that find them all busy. Bursts and the spread of lengths (Cs: that of the outputs) lengthen waits only.
+
+Both know mean lengths and steady batches, where the simulation knows each request; the chain knows that a
+small batch is faster, Erlang C does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from servebench.engine.step_time import StepTimeModel
+from servebench.plan.batches import JUDGED, Batches, Floats
+from servebench.plan.erlang import erlang_c, wait_quantile_s
 from servebench.plan.slo_point import Lengths
-from servebench.plan.steady_state import steady_state
 from servebench.results.slo import Slo
 
-Floats = NDArray[np.float64]
 FAR_APART = 0.25
-_JUDGED = ("ttft", "service_ttft", "tpot", "interactivity")
+CHAIN, ERLANG_C = "a birth-death chain", "Erlang C with Allen and Cunneen"
 _QUEUE = 3  # states up to so many times the places
+_LOWEST_SHARE = 1e-3  # of the simulated capacity
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class CrossCheck:
-    """chain_rps: calls per second by the chain. apart: its capacity over the simulated one, less 1."""
+class Opinion:
+    """calls_per_s by this formula. apart: over the simulated capacity, less 1."""
 
-    chain_rps: float
+    name: str
+    calls_per_s: float
     apart: float
 
     @property
@@ -41,95 +50,113 @@ class CrossCheck:
 
     @property
     def sentence(self) -> str:
-        said = f"a birth-death chain gives {self.chain_rps:.3g} calls/s a replica, {self.apart:+.0%}"
+        said = f"{self.name} gives {self.calls_per_s:.3g} calls/s a replica, {self.apart:+.0%}"
         return said if self.agrees else f"{said}: over {FAR_APART:.0%} apart, so look at what binds"
 
 
-def cross_check(
-    model: StepTimeModel, lengths: Lengths, slos: Sequence[Slo], *, arrival_cv: float, simulated_rps: float
-) -> CrossCheck | None:
-    """simulated_rps: calls per second. None where the chain can't judge an objective, or none is met."""
-    judged = [slo for slo in slos if slo.metric in _JUDGED and slo.quantile is not None]
-    if not judged or simulated_rps <= 0 or len(judged) < len(slos):
-        return None
-    chain = _Chain(model, lengths)
-    if not chain.places or not chain.meets(judged, simulated_rps * 1e-3, arrival_cv):
-        return None
-    low, high = simulated_rps * 1e-3, chain.most_rps
-    for _ in range(40):
+def cross_checks(
+    model: StepTimeModel,
+    lengths: Lengths,
+    slos: Sequence[Slo],
+    *,
+    arrival_cv: float,
+    output_cv: float,
+    simulated_rps: float,
+) -> tuple[Opinion, ...]:
+    """simulated_rps: calls per second; output_cv: spread of their output tokens. An opinion is missing where
+    its formula meets the objectives at no rate; all are where there is one that they can't judge.
+    """
+    if simulated_rps <= 0 or not slos or any(s.metric not in JUDGED or s.quantile is None for s in slos):
+        return ()
+    batches = Batches.of(model, lengths)
+    if not batches.places:
+        return ()
+    chain, low = Chain(batches), simulated_rps * _LOWEST_SHARE
+
+    def by_chain(rps: float) -> bool:
+        return chain.meets(slos, rps, arrival_cv)
+
+    def by_erlang_c(rps: float) -> bool:
+        return erlang_c_meets(batches, slos, rps, arrival_cv=arrival_cv, service_cv=output_cv)
+
+    found = {
+        CHAIN: _highest(by_chain, low, float(chain.mu.max())),
+        ERLANG_C: _highest(by_erlang_c, low, float(chain.mu.max())),
+    }
+    return tuple(Opinion(name, rps, rps / simulated_rps - 1) for name, rps in found.items() if rps > 0)
+
+
+def _highest(meets: Callable[[float], bool], low: float, high: float) -> float:
+    """Bisection of the logarithm; 0 where not even `low` does."""
+    if not meets(low):
+        return 0.0
+    for _ in range(_HALVINGS):
         middle = (low * high) ** 0.5
-        if chain.meets(judged, middle, arrival_cv):
+        if meets(middle):
             low = middle
         else:
             high = middle
-    return CrossCheck(low, low / simulated_rps - 1)
+    return low
 
 
-class _Chain:
-    def __init__(self, model: StepTimeModel, lengths: Lengths) -> None:
-        serving = model.serving
-        self._floor_s = serving.ttft_floor_s
-        self._prompt_tokens = lengths.prompt_tokens
-        fresh = lengths.prompt_tokens - lengths.cached_tokens
-        pool = int(model.kv_pool_tokens() / (lengths.prompt_tokens + lengths.output_tokens))
-        tpot_s, prefill_s = [], []
-        for batch in range(1, min(serving.max_num_seqs, pool) + 1):
-            try:
-                state = steady_state(
-                    model,
-                    batch,
-                    prompt_tokens=lengths.prompt_tokens,
-                    output_tokens=max(lengths.output_tokens, 2.0),
-                    cached_tokens=lengths.cached_tokens,
-                )
-            except ValueError:  # more prompts a step than it may hold
-                break
-            tpot_s.append(state.tpot_s)
-            step = model.step(
-                batch,
-                int(batch * (lengths.prompt_tokens + lengths.output_tokens / 2)),
-                prefill_tokens=round(fresh),
-                prefill_pairs=fresh * (lengths.prompt_tokens + lengths.cached_tokens) / 2,
-            )
-            prefill_s.append(step.total_s)
-        self.places = len(tpot_s)
-        self._tpot_s, self._prefill_s = np.array(tpot_s), np.array(prefill_s)
-        batches = np.arange(1, self.places + 1)
-        self._mu = batches / (self._prefill_s + max(lengths.output_tokens - 1, 1) * self._tpot_s)
+def erlang_c_meets(
+    batches: Batches, slos: Sequence[Slo], rps: float, *, arrival_cv: float, service_cv: float
+) -> bool:
+    """Whether every objective is kept at this rate, by Erlang C."""
+    for slo in slos:
+        assert slo.quantile is not None  # cross_checks() looked
+        if slo.metric in ("tpot", "interactivity"):
+            kept = [batch for batch in range(1, batches.places + 1) if batches.keeps_tpot(slo, batch)]
+            if not kept:
+                return False
+            servers = max(kept)
+            if erlang_c(servers, rps * float(batches.service_s[servers - 1])) > 1 - slo.quantile:
+                return False
+            continue
+        wait_s = wait_quantile_s(
+            slo.quantile,
+            servers=batches.places,
+            rate_rps=rps,
+            service_s=float(batches.service_s[-1]),
+            arrival_cv=arrival_cv,
+            service_cv=service_cv,
+        )
+        if not batches.keeps_ttft(slo, batches.places, wait_s):
+            return False
+    return True
 
-    @property
-    def most_rps(self) -> float:
-        return float(self._mu.max())
+
+class Chain:
+    """mu: of the states from 1 to the number of places."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self.mu: Floats = np.arange(1, batches.places + 1) / batches.service_s
 
     def states(self, rps: float) -> Floats:
         """pi(0..): probabilities of so many calls in the replica."""
-        mu = np.concatenate([self._mu, np.full(_QUEUE * self.places, self._mu[-1])])
+        mu = np.concatenate([self.mu, np.full(_QUEUE * len(self.mu), self.mu[-1])])
         logs = np.concatenate([[0.0], np.cumsum(np.log(rps / mu))])
         weights = np.exp(logs - logs.max())
         pi: Floats = weights / weights.sum()
         return pi
 
     def meets(self, slos: Sequence[Slo], rps: float, arrival_cv: float) -> bool:
-        if rps >= self._mu[-1]:
+        if rps >= self.mu[-1]:
             return False
         pi = self.states(rps)
-        counts = np.arange(len(pi))
-        mean = float((pi * counts).sum())
+        mean = float((pi * np.arange(len(pi))).sum())
         widened = ((arrival_cv**2 + 1) / 2) ** 0.5
         for slo in slos:
-            assert slo.quantile is not None
+            assert slo.quantile is not None  # cross_checks() looked
             n = float(np.searchsorted(np.cumsum(pi), slo.quantile))
-            n = mean + max(n - mean, 0.0) * widened
-            if not self._within(slo, n):
+            if not self._keeps(slo, mean + max(n - mean, 0.0) * widened):
                 return False
         return True
 
-    def _within(self, slo: Slo, n: float) -> bool:
-        running = min(max(round(n), 1), self.places)
-        if slo.metric == "interactivity":
-            return bool(1 / self._tpot_s[running - 1] >= slo.limit)
-        if slo.metric == "tpot":
-            return bool(self._tpot_s[running - 1] <= slo.limit)
-        waiting_s = max(0.0, n - self.places) / self._mu[-1]
-        ttft_s = self._floor_s + self._prefill_s[running - 1] + waiting_s
-        return bool(ttft_s <= slo.limit + slo.limit_s_per_prompt_token * self._prompt_tokens)
+    def _keeps(self, slo: Slo, n: float) -> bool:
+        places = self._batches.places
+        running = min(max(round(n), 1), places)
+        if slo.metric in ("tpot", "interactivity"):
+            return self._batches.keeps_tpot(slo, running)
+        return self._batches.keeps_ttft(slo, running, max(0.0, n - places) / float(self.mu[-1]))

@@ -19,7 +19,7 @@ from servebench.plan.capacity import (
     ReplicaCapacity,
     replicas_for,
 )
-from servebench.plan.cross_check import CrossCheck, cross_check
+from servebench.plan.cross_check import CHAIN, ERLANG_C, Opinion, cross_checks
 from servebench.plan.probe_json import probe_json
 from servebench.plan.slo_point import Lengths
 from servebench.plan.spares import peak_rps, spare_replicas
@@ -50,8 +50,9 @@ class FleetPlan:
     """working 0: no number of replicas is enough. fleet: the simulated run of the answer (None: there was
     none). spares: that may be down, besides.
 
+    headroom: whether the fleet was simulated at rate / 0.8, and passed; else one replica's capacity says so.
     comparison: the replicas that Poisson arrivals (CV 1) would ask for, with their capacity; None where the
-    plan itself is for CV 1. check: a second opinion on the capacity, where it can have one.
+    plan itself is for CV 1. checks: other opinions on the capacity, where they can have one.
     """
 
     planner: Planner
@@ -64,7 +65,8 @@ class FleetPlan:
     fleet: Probe | None
     comparison: tuple[int, float] | None
     spares: int = 0
-    check: CrossCheck | None = None
+    checks: tuple[Opinion, ...] = ()
+    headroom: bool = False
 
     @property
     def rate_rps(self) -> float:
@@ -129,14 +131,10 @@ class FleetPlan:
             else {"prefill": planner.split.prefill, "decode": planner.split.decode},
             "replica_capacity_rps": self.capacity.rps,
             "calls_per_arrival": planner.demand().means().calls,
-            "cross_check": None
-            if self.check is None
-            else {
-                "calls_per_s": self.check.chain_rps,
-                "apart": self.check.apart,
-                "agrees": self.check.agrees,
-            },
+            "cross_check": self._opinion(CHAIN),
+            "cross_check_erlang_c": self._opinion(ERLANG_C),
             "load_share": LOAD_SHARE,
+            "headroom_simulated": self.headroom,
             "usd_per_h": self._money(1),
             "usd_per_month": self._money(HOURS_PER_MONTH),
             "usd_per_million_tokens": self._usd_per_million_tokens(),
@@ -147,6 +145,12 @@ class FleetPlan:
             "simulated": None if self.fleet is None else probe_json(self.fleet),
             "modelled": list(self.modelled),
         }
+
+    def _opinion(self, name: str) -> dict[str, Any] | None:
+        found = next((each for each in self.checks if each.name == name), None)
+        if found is None:
+            return None
+        return {"calls_per_s": found.calls_per_s, "apart": found.apart, "agrees": found.agrees}
 
     def _money(self, hours: int) -> dict[str, str] | None:
         if not self.replicas:
@@ -175,10 +179,11 @@ def plan_fleet(
     least, comparison = most, None
     if arrival_cv != 1:
         poisson = planner.replica_capacity(cv=1.0, near_rps=capacity.rps)
-        least = replicas_for(rate_rps, poisson.rps)
-        comparison = (least, poisson.rps)
+        least = replicas_for(rate_rps, poisson.rps) if poisson.rps > 0 else most
+        comparison = (least if poisson.rps > 0 else 0, poisson.rps)
     least, most = min(least, most), max(least, most)
     replicas = planner.fewest_replicas(rate_rps, least=least, most=most, cv=arrival_cv)
+    headroom = replicas < most
     fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
     for _ in range(_MORE_REPLICAS):
         if fleet.verdict is not Verdict.FAIL:
@@ -190,26 +195,28 @@ def plan_fleet(
     verdict, reason = _decided(planner, fleet, replicas, spares, rate_rps, max_gpus)
     return FleetPlan(
         planner, load, arrival_cv, verdict, reason, capacity, replicas, fleet, comparison, spares,
-        _second_opinion(planner, fleet, capacity, arrival_cv),
+        _opinions(planner, fleet, capacity, arrival_cv), headroom,
     )  # fmt: skip
 
 
-def _second_opinion(
+def _opinions(
     planner: Planner, fleet: Probe, capacity: ReplicaCapacity, arrival_cv: float
-) -> CrossCheck | None:
-    """None for groups that prefill and decode apart, which the chain does not know."""
+) -> tuple[Opinion, ...]:
+    """None for groups that prefill and decode apart, which the formulas do not know."""
     if planner.split is not None:
-        return None
+        return ()
     result = fleet.result
     rows = result.measured
+    outputs = result.output_tokens[rows]
     lengths = Lengths(
         *(float(v[rows].mean()) for v in (result.prompt_tokens, result.output_tokens, result.cached_tokens))
     )
-    return cross_check(
+    return cross_checks(
         StepTimeModel(planner.tier.shape, planner.tier.serving, planner.gpu),
         lengths,
         planner.slos,
         arrival_cv=arrival_cv,
+        output_cv=float(outputs.std() / outputs.mean()),
         simulated_rps=capacity.rps * planner.demand().means().calls,
     )
 
@@ -232,7 +239,7 @@ def _decided(
     if max_gpus is not None and gpus > max_gpus:
         held = max_gpus // per_replica
         return Verdict.FAIL, (
-            f"{rate_rps:g} requests/s need {count_of(replicas)} of {per_replica} GPUs, {gpus} in all: "
+            f"{rate_rps:g} {planner.unit}/s need {count_of(replicas)} of {per_replica} GPUs, {gpus} in all: "
             f"{gpus - max_gpus} more than the {max_gpus} allowed, which hold {count_of(held)}"
         )
     beside = f" and {spares} spare" * (spares > 0)

@@ -54,12 +54,17 @@ class Check:
         )
 
 
+def judges(slo: Slo) -> bool:
+    """Whether a simulation can tell."""
+    return slo.metric in METRICS and slo.quantile is not None
+
+
 def judged(slos: Sequence[Slo]) -> tuple[Slo, ...]:
     """The objectives, all of which a simulation can judge; else UsageError with each one that it can't."""
     problems = [
         f'SLO "{slo.text}": a plan judges {", ".join(METRICS)} at a percentile, not {slo.metric}'
         for slo in slos
-        if slo.metric not in METRICS or slo.quantile is None
+        if not judges(slo)
     ]
     if not slos:
         problems.append("no SLO to plan for: without a limit one replica serves any rate")
