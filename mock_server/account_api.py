@@ -28,10 +28,18 @@ class AccountApi:
         return json_response(key_json(self._service.key(request)))
 
     async def tokenize(self, request: web.Request) -> web.Response:
+        """With the headers recorded for it: limits of requests alone, and one time."""
         service = self._service
-        service.key(request)
-        body = await service.body(request)
-        return web.Response(body=await service.tokens(body), content_type="application/json")
+        key, body = service.key(request), await service.body(request)
+        arrival_s = service.clock.now_s()
+        tier_id, made = await service.tokens(body)
+        allowance = service.gate.allowance(key, tier_id)
+        headers = {
+            "x-ratelimit-limit-requests": str(allowance.limit_requests),
+            "x-ratelimit-remaining-requests": str(allowance.remaining_requests),
+            "x-metrics-e2e-ms": f"{(service.clock.now_s() - arrival_s) * 1e3:.1f}",
+        }
+        return web.Response(body=made, content_type="application/json", headers=headers)
 
 
 def key_json(key: str) -> dict[str, Any]:

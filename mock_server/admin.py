@@ -16,6 +16,8 @@ from mock_server.model import replica_counts
 from mock_server.service import Service
 from servebench.errors import UsageError
 
+_IN_FORCE = "in_force_s"  # shown with the document, no part of it
+
 
 class Admin:
     """For all workers of the mock, whichever is asked."""
@@ -78,6 +80,7 @@ class Admin:
             raise refusals.not_json(str(error)) from None
         if not isinstance(data, dict):
             raise refusals.invalid_argument("config: expected a JSON object.")
+        data.pop(_IN_FORCE, None)  # what GET shows may be sent back as it is
         try:
             return parse_config("config", data, self._models)
         except UsageError as error:
@@ -98,7 +101,7 @@ class Admin:
 
     def _shown(self) -> dict[str, Any]:
         return self._gate.config.model_dump(exclude_none=True) | {
-            "in_force_s": round(time.monotonic() - self._gate.start_s, 3)
+            _IN_FORCE: round(time.monotonic() - self._gate.start_s, 3)
         }
 
 

@@ -52,9 +52,9 @@ class BodyReader:
         made: AdmittedResponse = replace(asked, admitted=replace(asked.admitted, block_keys=keys))
         return made
 
-    async def tokens(self, chunks: Sequence[bytes]) -> bytes:
-        """The body of tokenize-text's answer. Raises RefusalError."""
-        made: bytes = (await self._ask(TOKENS, chunks, b""))[0]
+    async def tokens(self, chunks: Sequence[bytes]) -> tuple[str, bytes]:
+        """Of tokenize-text: the tier's id and the answer's body. Raises RefusalError."""
+        made: tuple[str, bytes] = (await self._ask(TOKENS, chunks, b""))[0]
         return made
 
     def close(self) -> None:

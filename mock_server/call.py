@@ -56,7 +56,7 @@ class Call:
         service, entry = self._service, self.entry
         place = service.place(self.request, admitted, self._body)
         note_request(entry, admitted)
-        service.screen(self.key, admitted, safety_fee_ticks=safety_fee_ticks)
+        service.screen(self.key, entry, safety_fee_ticks=safety_fee_ticks)
         gate = service.gate
         ticket = gate.enter(entry, key=self.key, body=self._digest, tokens=admitted.prompt_tokens)
         gate.refuse_queued(place.telemetry.replica.waiting_count)

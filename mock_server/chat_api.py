@@ -1,5 +1,6 @@
 """POST /v1/chat/completions: streamed, whole or deferred. GET /v1/chat/deferred-completion/{id}."""
 
+import asyncio
 import time
 
 import orjson
@@ -50,7 +51,12 @@ class ChatApi:
         return call.reply.whole_body(int(time.time()))
 
     async def _deferred_body(self, call: Call) -> bytes:
-        made = await self._body(call)
+        """Raises RefusalError: a full queue, or a replica that crashed."""
+        try:
+            made = await self._body(call)
+        except asyncio.CancelledError:
+            call.crashed()
+            raise
         call.bill()
         self._service.gate.charge(call.key, call.entry.model, call.reply.generated_tokens)
         return made

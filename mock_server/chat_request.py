@@ -134,9 +134,7 @@ def _content(index: int, message: object) -> str:
     place = f"messages[{index}]"
     if not isinstance(message, dict):
         raise wrong_type(f"{place}: invalid type: {json_type(message)}, expected a map")
-    role = field(message, "role", str)
-    if role not in ROLES:
-        raise wrong_type(f"{place}.role: unknown variant `{role}`, expected one of {listed(ROLES)}")
+    role_of(place, message)
     for name in ("name", "tool_call_id"):
         field(message, name, str)
     if not all(isinstance(call, dict) for call in field(message, "tool_calls", list) or ()):
@@ -144,9 +142,19 @@ def _content(index: int, message: object) -> str:
     content = message.get("content")
     if content is not None:
         return text_of(f"{place}.content", content, ("text",))
-    if role != "assistant":
+    if message["role"] != "assistant":
         raise wrong_type(f"{place}: missing field `content`")
     return ""
+
+
+def role_of(place: str, message: Mapping[str, Any]) -> str:
+    """Raises RefusalError: none, or one that nobody has."""
+    role: str | None = field(message, "role", str)
+    if role is None:
+        raise wrong_type(f"{place}: missing field `role`")
+    if role not in ROLES:
+        raise wrong_type(f"{place}.role: unknown variant `{role}`, expected one of {listed(ROLES)}")
+    return role
 
 
 def text_of(place: str, content: object, kinds: tuple[str, ...]) -> str:

@@ -31,10 +31,15 @@ class DeferredStore:
         if len(self._entries) >= MAX_DEFERRED:
             work.close()
             raise too_many_deferred(MAX_DEFERRED)
-        self._entries[request_id] = _Entry(key, now_s, asyncio.get_running_loop().create_task(work))
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_look_at)
+        self._entries[request_id] = _Entry(key, now_s, task)
 
     def take(self, key: str, request_id: str) -> bytes | None:
-        """The body once done, which forgets it; b"" while pending; None where it is not known to this key."""
+        """The body once done, which forgets it; b"" while pending; None where it is not known to this key.
+
+        Raises RefusalError where that is what became of it.
+        """
         entry = self._entries.get(request_id)
         if entry is None or entry.key != key or time.monotonic() - entry.started_s > DEFERRED_KEPT_S:
             return None
@@ -47,3 +52,9 @@ class DeferredStore:
         for entry in self._entries.values():
             entry.task.cancel()
         self._entries.clear()
+
+
+def _look_at(task: asyncio.Task[bytes]) -> None:
+    """A refusal that nobody fetches is no error of the server's."""
+    if not task.cancelled():
+        task.exception()

@@ -6,7 +6,7 @@ Nothing here happens: faults.py decides by request, faulty_transport.py does it 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -74,31 +74,12 @@ class Stall(Rule):
     for_s: Seconds
 
 
-class Cut(Rule):
-    """The connection ends, without the answer's end. after_events 0: before the first byte."""
+class Break(Rule):
+    """Behind so many events the connection ends, by FIN (cut), by RST (reset) or after an HTTP chunk whose
+    size is none (malformed_chunk: of streams alone); or one event's JSON breaks off, and the answer goes on
+    (malformed_event). after_events 0: before the first byte. A whole answer breaks in its body."""
 
-    kind: Literal["cut"]
-    after_events: Events = 1
-
-
-class Reset(Rule):
-    """As cut, by a TCP reset."""
-
-    kind: Literal["reset"]
-    after_events: Events = 1
-
-
-class MalformedEvent(Rule):
-    """One event whose JSON breaks off, and the answer goes on; the body of a whole answer does so."""
-
-    kind: Literal["malformed_event"]
-    after_events: Events = 1
-
-
-class MalformedChunk(Rule):
-    """An HTTP chunk whose size is none, and the end of the connection."""
-
-    kind: Literal["malformed_chunk"]
+    kind: Literal["cut", "reset", "malformed_event", "malformed_chunk"]
     after_events: Events = 1
 
 
@@ -111,8 +92,10 @@ class ErrorEvent(Rule):
     error: str = "The stream failed on the server."
 
 
-class NoUsage(Rule):
-    kind: Literal["no_usage"]
+class Omission(Rule):
+    """No usage; no finish_reason, nor the event that ends a response; a stream without data: [DONE]."""
+
+    kind: Literal["no_usage", "no_finish", "no_done"]
 
 
 class WrongUsage(Rule):
@@ -128,18 +111,6 @@ class WrongUsage(Rule):
         return self
 
 
-class NoFinish(Rule):
-    """No finish_reason anywhere."""
-
-    kind: Literal["no_finish"]
-
-
-class NoDone(Rule):
-    """A stream without data: [DONE]."""
-
-    kind: Literal["no_done"]
-
-
 class ReplicaCrash(Rule):
     """A replica drops its sequences and cache, and is gone for down_s: `replica`, once, at at_s; without at_s
     that of each request that the rule chooses, when the engine has it."""
@@ -150,15 +121,9 @@ class ReplicaCrash(Rule):
     replica: int = Field(default=0, ge=0)
 
 
-AnyRule = Annotated[
-    Status | ColdStart | SlowTtft | Stall | Cut | Reset | MalformedEvent | MalformedChunk | ErrorEvent
-    | NoUsage | WrongUsage | NoFinish | NoDone | ReplicaCrash,
-    Field(discriminator="kind"),
-]  # fmt: skip
-KINDS = (
-    "status", "cold_start", "slow_ttft", "stall", "cut", "reset", "malformed_event", "malformed_chunk",
-    "error_event", "no_usage", "wrong_usage", "no_finish", "no_done", "replica_crash",
-)  # fmt: skip
+_Rules = Status | ColdStart | SlowTtft | Stall | Break | ErrorEvent | Omission | WrongUsage | ReplicaCrash
+AnyRule = Annotated[_Rules, Field(discriminator="kind")]
+KINDS = tuple(kind for rule in get_args(_Rules) for kind in get_args(rule.model_fields["kind"].annotation))
 
 
 class Limits(_Row):

@@ -12,25 +12,12 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from mock_server.fault_rules import (
-    AnyRule,
-    Cut,
-    ErrorEvent,
-    MalformedChunk,
-    MalformedEvent,
-    NoDone,
-    NoFinish,
-    NoUsage,
-    Reset,
-    SlowTtft,
-    Stall,
-    WrongUsage,
-)  # fmt: skip
+from mock_server.fault_rules import AnyRule, Break, ErrorEvent, Omission, SlowTtft, Stall, WrongUsage
 from mock_server.usage_faults import doctored
 
 _HEAD_END = b"\r\n\r\n"
-_CLOSING = (Cut, Reset, MalformedChunk, ErrorEvent)
-WIRE_RULES = (*_CLOSING, MalformedEvent, NoDone, NoFinish, NoUsage, SlowTtft, Stall, WrongUsage)
+_CLOSING = frozenset({"cut", "reset", "malformed_chunk", "error_event"})
+WIRE_RULES = (Break, ErrorEvent, Omission, SlowTtft, Stall, WrongUsage)
 
 
 class FaultyTransport:
@@ -48,17 +35,16 @@ class FaultyTransport:
         self._loop = asyncio.get_running_loop()
         # what happens before the event of that number; of those that end the connection the first one
         self._due = sorted(
-            (rule for rule in rules if not isinstance(rule, (NoDone, NoFinish, NoUsage, WrongUsage))),
-            key=lambda rule: (_place(rule), isinstance(rule, _CLOSING)),
+            (rule for rule in rules if not isinstance(rule, (Omission, WrongUsage))),
+            key=lambda rule: (_place(rule), rule.kind in _CLOSING),
         )
-        self._doctors = [rule for rule in rules if isinstance(rule, (NoDone, NoFinish, NoUsage, WrongUsage))]
+        self._doctors = [rule for rule in rules if isinstance(rule, (Omission, WrongUsage))]
         self._told: set[str] = set()
         self.broke = False
         self._events = 0
         self._head: bytes | None = None
         self._chunked = self._whole = False
-        self._held: list[bytes] = []  # while it stalls
-        self._silent = False
+        self._silent = False  # while it stalls
         self._pending: list[tuple[bool, bytes]] = []  # (is an event, bytes) not looked at yet
         self._ended = False
         self._flushed: asyncio.Event = asyncio.Event()
@@ -68,8 +54,7 @@ class FaultyTransport:
         return self._ended or self._transport.is_closing()
 
     def get_write_buffer_size(self) -> int:
-        held = sum(map(len, self._held)) + sum(len(data) for _, data in self._pending)
-        return held + self._transport.get_write_buffer_size()
+        return sum(len(data) for _, data in self._pending) + self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         self._ended = True
@@ -142,31 +127,33 @@ class FaultyTransport:
         self._transport.write((head or b"") + data)
 
     def _happen(self, rule: AnyRule) -> None:
-        if isinstance(rule, MalformedChunk) and not self._chunked:
+        if rule.kind == "malformed_chunk" and not self._chunked:
             return
-        if self._whole and _place(rule) > 0 and isinstance(rule, (Cut, Reset, Stall)):
+        if self._whole and _place(rule) > 0 and rule.kind in ("cut", "reset", "stall"):
             self._break_whole()
         if isinstance(rule, (SlowTtft, Stall)):
             self._silent = True
             self._flushed.clear()
             wait_s = rule.delay_s if isinstance(rule, SlowTtft) else rule.for_s
             self._loop.call_later(wait_s, self._wake)
-        elif isinstance(rule, MalformedEvent):
-            _, data = self._pending.pop(0)
-            self._events += 1
-            body = data.rstrip(b"\n")
-            self._send(self._framed(body[: max(len(body) // 2, 1)] + data[len(body) :]))
-        elif isinstance(rule, MalformedChunk):
-            self._send(b"zz\r\n")
-            self._end()
         elif isinstance(rule, ErrorEvent):
             self._error(rule)
-        elif isinstance(rule, Reset):
+        elif rule.kind == "malformed_event":
+            self._garble_event()
+        elif rule.kind == "reset":
             self._reset()
         else:
+            if rule.kind == "malformed_chunk":
+                self._send(b"zz\r\n")
             self._end()
-        self.broke = isinstance(rule, _CLOSING)
+        self.broke = rule.kind in _CLOSING
         self._tell(rule.kind)
+
+    def _garble_event(self) -> None:
+        _, data = self._pending.pop(0)
+        self._events += 1
+        body = data.rstrip(b"\n")
+        self._send(self._framed(body[: max(len(body) // 2, 1)] + data[len(body) :]))
 
     def _break_whole(self) -> None:
         """Half of the body goes out, under the head of all of it."""

@@ -137,7 +137,7 @@ class Fleet:
         if len(places) == 1:
             return places[0]
         if cache_key is not None:
-            digest = blake2b(cache_key.encode(), digest_size=8).digest()
+            digest = blake2b(cache_key.encode(errors="surrogateescape"), digest_size=8).digest()
             return places[int.from_bytes(digest, "big") % len(places)]
         sequence = None
         if model.router == "prefix-aware":

@@ -81,6 +81,10 @@ class Gate:
         ticket.crash = next((rule for rule in rules if isinstance(rule, ReplicaCrash)), None)
         return ticket
 
+    def allowance(self, key: str, model: str) -> Allowance:
+        """What is left, of which nothing is taken."""
+        return self._limits.allowance(key, model, time.monotonic())
+
     def refuse_queued(self, waiting: int) -> None:
         """Raises RefusalError where the queue is full."""
         limit = self.config.queue_limit

@@ -36,14 +36,12 @@ class HandOver:
 
     def chosen_replica(self, request: web.Request) -> int | None:
         """The replica that another worker chose for this request."""
-        secret, _, replica = request.headers.get(_HEADER, "").partition(" ")
-        if not replica or not secrets.compare_digest(secret, self._secret):
-            return None
-        return int(replica)
+        replica = request.headers.get(_HEADER, "").partition(" ")[2]
+        return int(replica) if replica and self.was_handed(request) else None
 
     def was_handed(self, request: web.Request) -> bool:
         secret = request.headers.get(_HEADER, "").partition(" ")[0]
-        return secrets.compare_digest(secret, self._secret)
+        return secrets.compare_digest(secret.encode(errors="surrogateescape"), self._secret.encode())
 
     def request_bytes(self, request: web.Request, error: HandOverError) -> bytes:
         """The request again, as it would have come from the client."""

@@ -84,6 +84,17 @@ class RateLimits:
             values[row + _TOKENS] = spent + tokens
         return _allowance(limit, (used + 1) / burst, spent + tokens)
 
+    def allowance(self, key: str, model: str, now_s: float) -> Allowance:
+        """What is left, of which nothing is taken."""
+        if not self.enforced:
+            return self._full.get(model) or self._full[""]
+        limit, values = self.limit(model), self._table.values
+        with self._table.lock:
+            row = self._table.find(self._key(key, model))
+            self._fill(row, limit, now_s)
+            used, spent = values[row + _REQUESTS], values[row + _TOKENS]
+        return _allowance(limit, used / max(1.0, limit.requests_per_s), spent)
+
     def charge(self, key: str, model: str, tokens: int) -> None:
         """Tokens that were generated."""
         if self.enforced and tokens:

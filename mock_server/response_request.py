@@ -4,8 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mock_server.chat_request import ROLES, SERVICE_TIERS, ChatRequest, check_ignored, penalties, text_of
-from mock_server.fields import field, json_object, listed, one_of, positive, required
+from mock_server.chat_request import (
+    SERVICE_TIERS,
+    ChatRequest,
+    check_ignored,
+    penalties,
+    role_of,
+    text_of,
+)
+from mock_server.fields import field, json_object, one_of, positive, required
 from mock_server.refusals import invalid_argument, wrong_type
 from mock_server.tool_fields import response_tools, wanted_schema
 
@@ -125,9 +132,7 @@ def _item(place: str, item: object) -> tuple[str, str]:
         raise wrong_type(_NO_INPUT)
     kind = field(item, "type", str) or "message"
     if kind == "message":
-        role = field(item, "role", str)
-        if role not in ROLES:
-            raise wrong_type(f"{place}.role: unknown variant `{role}`, expected one of {listed(ROLES)}")
+        role = role_of(place, item)
         return text_of(f"{place}.content", item.get("content"), _TEXT_PARTS), role
     if kind == "function_call_output":
         required(item, "call_id", str)

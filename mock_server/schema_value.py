@@ -1,18 +1,22 @@
 """A value that satisfies a JSON schema, deterministic for a given generator state.
 
-Knows: $ref to local definitions, enum, const, anyOf/oneOf (the first; the last once deep), allOf (merged),
-type lists, object with properties and required, array with items/prefixItems and minItems/maxItems, string
-with pattern, minLength/maxLength and the usual formats, number and integer with bounds and multipleOf,
-boolean, null.
+Knows: $ref to local definitions, enum, const, anyOf/oneOf (the first; the last once deep), allOf (merged, the
+tighter bounds hold), type lists, object with properties, required and minProperties, array with
+items/prefixItems, minItems/maxItems and uniqueItems, string with pattern, minLength/maxLength and the usual
+formats, number and integer with bounds and multipleOf, boolean, null. Keywords that forbid what these make
+(UNBUILT) are refused, and so are bounds between which nothing lies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from mock_server.pattern_text import PatternError, pattern_text
 
+UNBUILT = ("not", "if", "contains", "dependentRequired", "dependentSchemas", "dependencies")
+_LOWER = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
+_UPPER = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems"})
 _MAX_DEPTH = 6
 _TRIES = 50  # of a text that both a pattern and bounds of its length must hold
 _WORDS = (
@@ -89,15 +93,16 @@ def _value(schema: Any, draw: _Draw, depth: int) -> Any:
     if not isinstance(schema, Mapping):  # true: anything goes
         return _words(rng, 1)
     schema = _resolved(schema, root)
+    for name in UNBUILT:
+        if name in schema:
+            raise SchemaError(f"{name} is not followed here")
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
         return rng.choice(schema["enum"])
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
-            rest = {name: value for name, value in schema.items() if name != key}
-            option = schema[key][0 if draw.is_generous(depth) else -1]  # a tree ends by its other branch
-            return _value(_merged([rest, option], root), draw, depth + 1)
+            return _option(schema, key, draw, depth)
     kind = _kind(schema)
     if kind == "object":
         return _object(schema, draw, depth)
@@ -108,6 +113,18 @@ def _value(schema: Any, draw: _Draw, depth: int) -> Any:
     if kind in ("number", "integer"):
         return _number(schema, rng, whole=kind == "integer")
     return rng.random() < 0.5 if kind == "boolean" else None
+
+
+def _option(schema: Mapping[str, Any], key: str, draw: _Draw, depth: int) -> Any:
+    """The first of which a value can be made; once deep the last, as a tree ends by its other branch."""
+    rest = {name: value for name, value in schema.items() if name != key}
+    options = list(schema[key]) if draw.is_generous(depth) else [schema[key][-1]]
+    while True:
+        try:
+            return _value(_merged([rest, options.pop(0)], draw.root), draw, depth + 1)
+        except SchemaError:
+            if not options:
+                raise
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,8 +159,15 @@ def _merged(schemas: list[Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
             elif name == "required" and isinstance(merged.get(name), list):
                 merged[name] = [*merged[name], *value]
             else:
-                merged[name] = value
+                merged[name] = _tighter(name, merged[name], value) if name in merged else value
     return merged
+
+
+def _tighter(name: str, one: Any, other: Any) -> Any:
+    """Of two values of a keyword: the bound that holds both, or the later."""
+    if True in (one is True, other is True):  # draft 4 has exclusive bounds as flags
+        return True
+    return max(one, other) if name in _LOWER else min(one, other) if name in _UPPER else other
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
@@ -165,40 +189,57 @@ def _object(schema: Mapping[str, Any], draw: _Draw, depth: int) -> dict[str, Any
     properties = schema.get("properties", {})
     names = [name for name in properties if name in required or draw.is_generous(depth)]
     names += [name for name in required if name not in properties]
-    return {name: _value(properties.get(name, True), draw, depth + 1) for name in names}
+    made = {name: _value(properties.get(name, True), draw, depth + 1) for name in names}
+    others = schema.get("additionalProperties", True)
+    for number in range(1, int(schema.get("minProperties", 0)) - len(made) + 1):
+        if others is False or "propertyNames" in schema:
+            raise SchemaError("minProperties asks for more properties than are named")
+        made[f"key{number}"] = _value(others, draw, depth + 1)
+    return made
 
 
 def _array(schema: Mapping[str, Any], draw: _Draw, depth: int) -> list[Any]:
     low = int(schema.get("minItems", 0))
     high = int(schema.get("maxItems", low + 2))
-    wanted = max(low, min(high, 2 if draw.is_generous(depth) else low))
+    if low > high:
+        raise SchemaError(f"minItems {low} is above maxItems {high}")
+    wanted = min(high, max(low, 2 if draw.is_generous(depth) else low))
     if wanted > draw.room:
         draw.take(wanted)
     prefix = schema.get("prefixItems", [])
     items = schema.get("items", True)
     values: list[Any] = []
-    for attempt in range(20 * wanted + 1):
+    for _ in range(_TRIES * wanted):
         if len(values) == wanted:
             break
         here = prefix[len(values)] if len(values) < len(prefix) else items
         value = _value(here, draw, depth + 1)
-        if schema.get("uniqueItems") and value in values and attempt < 20 * wanted:
-            continue
-        values.append(value)
+        if not (schema.get("uniqueItems") and value in values):
+            values.append(value)
+    if len(values) < low:
+        raise SchemaError(f"no {low} different items were found")
     return values
 
 
 def _string(schema: Mapping[str, Any], draw: _Draw) -> str:
-    if schema.get("format") in _FORMATS:
-        return _FORMATS[schema["format"]]
-    low = int(schema.get("minLength", 0))
+    low, high = int(schema.get("minLength", 0)), schema.get("maxLength")
+    if high is not None and low > high:
+        raise SchemaError(f"minLength {low} is above maxLength {high}")
     draw.take(low)
+    if schema.get("format") in _FORMATS:
+        return _fitting(_FORMATS[schema["format"]], low, high, f"the format {schema['format']}")
     if isinstance(schema.get("pattern"), str):
-        return _matching(schema["pattern"], low, schema.get("maxLength"), draw)
+        return _matching(schema["pattern"], low, high, draw)
     text = _words(draw.rng, draw.rng.randint(1, 3))
     while len(text) < low:
         text += " " + _words(draw.rng, 1)
-    return text[: max(low, int(schema.get("maxLength", len(text))))]
+    return text if high is None else text[: int(high)]
+
+
+def _fitting(text: str, low: int, high: Any, of: str) -> str:
+    if len(text) < low or (high is not None and len(text) > high):
+        raise SchemaError(f"no text of the wanted length was found for {of}")
+    return text
 
 
 def _matching(pattern: str, low: int, high: Any, draw: _Draw) -> str:
@@ -211,29 +252,34 @@ def _matching(pattern: str, low: int, high: Any, draw: _Draw) -> str:
 
 def _number(schema: Mapping[str, Any], rng: Random, *, whole: bool) -> int | float:
     step = schema.get("multipleOf", 1 if whole else None)
-    gap = step if step is not None else 1e-6
-    bounds: list[float | None] = []
-    for key, exclusive, inward in (
-        ("minimum", "exclusiveMinimum", gap),
-        ("maximum", "exclusiveMaximum", -gap),
-    ):
-        bound, strict = schema.get(key), schema.get(exclusive)
-        if strict is True:  # draft 4
-            bounds.append(None if bound is None else bound + inward)
-        elif strict is not None and strict is not False:
-            bounds.append(strict + inward)
-        else:
-            bounds.append(bound)
-    low, high = bounds
+    gap = 1 if whole else 1e-6
+    low = _bound(schema, "minimum", "exclusiveMinimum", gap, max)
+    high = _bound(schema, "maximum", "exclusiveMaximum", -gap, min)
+    if low is not None and high is not None and low > high:
+        raise SchemaError(f"no number lies between {low:g} and {high:g}")
     if low is None:
         low = 0 if high is None else min(0, high - 100)
     if high is None:
-        high = low + 100
+        high = low + max(100, step or 0)
     if step is None:
-        return round(low + (high - low) * rng.random(), 3) if high - low > 1 else (low + high) / 2
-    first, last = -(-low // step), high // step
-    multiple = rng.randint(int(first), max(int(first), int(last))) * step
+        drawn = low + (high - low) * rng.random()
+        return min(high, max(low, round(drawn, 3))) if high - low > 1 else (low + high) / 2
+    first, last = int(-(-low // step)), int(high // step)
+    if first > last:
+        raise SchemaError(f"no multiple of {step:g} lies between {low:g} and {high:g}")
+    multiple = rng.randint(first, last) * step
     return int(multiple) if whole else multiple
+
+
+def _bound(
+    schema: Mapping[str, Any], key: str, exclusive: str, inward: float, inner: Callable[..., Any]
+) -> Any:
+    """The innermost value that both keywords allow; None where neither is given."""
+    bound, strict = schema.get(key), schema.get(exclusive)
+    if strict is True:  # draft 4
+        return None if bound is None else bound + inward
+    given = [bound, None if strict is None or strict is False else strict + inward]
+    return inner((value for value in given if value is not None), default=None)
 
 
 def _words(rng: Random, count: int) -> str:

@@ -99,7 +99,7 @@ class Service:
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
             raise refusals.no_credentials()
-        if self._keys and key not in self._keys:
+        if (self._keys and key not in self._keys) or not key.isprintable():  # bytes that are no text
             raise refusals.wrong_key()
         return key
 
@@ -130,22 +130,23 @@ class Service:
             return await self._reader.admit_response(body.chunks, history)
         return admit_response(body.whole(), history, self.models, seed=self._seed)
 
-    async def tokens(self, body: Body) -> bytes:
-        """Raises RefusalError."""
+    async def tokens(self, body: Body) -> tuple[str, bytes]:
+        """Of tokenize-text: the tier's id and the answer's body. Raises RefusalError."""
         if body.size_bytes > TOKENIZED_ON_LOOP_BYTES:
             return await self._reader.tokens(body.chunks)
         return token_list(body.whole(), self.models)
 
-    def screen(self, key: str, admitted: Admitted, *, safety_fee_ticks: int) -> None:
+    def screen(self, key: str, entry: Entry, *, safety_fee_ticks: int) -> None:
         """The refusals that some keys stand for, whatever they ask. Raises RefusalError."""
         if key == KEY_WITHOUT_CREDITS:
             raise refusals.out_of_credits()
         if key == KEY_AT_ITS_LIMIT:
-            raise refusals.rate_limited(admitted.tier_id, axis="Requests per Second", actual=2, limit=2)
+            raise refusals.rate_limited(entry.model, axis="Requests per Second", actual=2, limit=2)
         if key == KEY_AT_CAPACITY:
             raise refusals.at_capacity()
         if key == KEY_UNSAFE:
             if safety_fee_ticks:
+                entry.billed_ticks = safety_fee_ticks
                 self.ledger.add(key, safety_fee_ticks)
             raise refusals.unsafe_content()
 

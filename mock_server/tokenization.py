@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 _VOCABULARY = 200_000  # of ids; xAI's own is not public
 
 
-def token_list(raw: bytes, models: "Mapping[str, Served]") -> bytes:
-    """The answer's body. Raises RefusalError."""
-    body = json_object(raw)
-    text, name = required(body, "text", str), required(body, "model", str)
-    field(body, "user", str)
+def token_list(raw: bytes, models: "Mapping[str, Served]") -> tuple[str, bytes]:
+    """The tier's id and the answer's body. Raises RefusalError."""
+    asked = json_object(raw)
+    text, name = required(asked, "text", str), required(asked, "model", str)
+    field(asked, "user", str)
     served = models.get(name)
     if served is None:
         raise unknown_model(name)
-    return orjson.dumps({"token_ids": tokens_of(text.encode(), served.tier.bytes_per_token)})
+    body = orjson.dumps({"token_ids": tokens_of(text.encode(), served.tier.bytes_per_token)})
+    return served.tier.id, body
 
 
 def tokens_of(text: bytes, bytes_per_token: float) -> list[dict[str, Any]]:

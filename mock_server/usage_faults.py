@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from mock_server.fault_rules import AnyRule, NoDone, NoFinish, NoUsage, WrongUsage
+from mock_server.fault_rules import Omission, WrongUsage
 
 _PREFIX = b"data: "
 _DONE = b"data: [DONE]"
@@ -12,16 +12,16 @@ _FINAL_TYPES = frozenset({"response.completed", "response.incomplete"})
 _COUNTS = ("completion_tokens", "output_tokens")
 
 
-def doctored(rule: AnyRule, data: bytes, *, whole: bool) -> bytes:
+def doctored(rule: Omission | WrongUsage, data: bytes, *, whole: bool) -> bytes:
     """The event (or whole body) after the rule: itself where nothing is to change, b"" to drop it."""
     done = data.startswith(_DONE)
-    if isinstance(rule, NoDone):
+    if rule.kind == "no_done":
         return b"" if done else data
     if done or not _may_concern(rule, data):
         return data
-    before, prefix, text = (b"", b"", data) if whole else data.rstrip(b"\n").rpartition(_PREFIX)
+    before, prefix, text = (b"", b"", data) if whole else data.rstrip(b"\n").partition(_PREFIX)
     event = orjson.loads(text)
-    changed = _without_finish(event, whole) if isinstance(rule, NoFinish) else _counted(rule, event)
+    changed = _without_finish(event, whole) if rule.kind == "no_finish" else _counted(rule, event)
     if changed is None:
         return b""
     if not changed:
@@ -29,9 +29,9 @@ def doctored(rule: AnyRule, data: bytes, *, whole: bool) -> bytes:
     return before + prefix + orjson.dumps(event) + (b"" if whole else b"\n\n")
 
 
-def _may_concern(rule: AnyRule, data: bytes) -> bool:
+def _may_concern(rule: Omission | WrongUsage, data: bytes) -> bool:
     """Without parsing what is plainly another event."""
-    if isinstance(rule, NoFinish):
+    if rule.kind == "no_finish":
         return b'"finish_reason"' in data or b'"response.completed"' in data or b'"status"' in data
     return b'"usage"' in data
 
@@ -51,15 +51,14 @@ def _without_finish(event: dict[str, Any], whole: bool) -> bool | None:
     return bool(choices)
 
 
-def _counted(rule: AnyRule, event: dict[str, Any]) -> bool | None:
+def _counted(rule: Omission | WrongUsage, event: dict[str, Any]) -> bool | None:
     owner = event.get("response", event)
     usage = owner.get("usage") if isinstance(owner, dict) else None
     if not isinstance(usage, dict):
         return False
-    if isinstance(rule, NoUsage):
+    if isinstance(rule, Omission):
         del owner["usage"]
         return None if event.get("choices") == [] else True
-    assert isinstance(rule, WrongUsage)
     for name in _COUNTS:
         if name in usage:
             wrong = round(usage[name] * rule.factor)

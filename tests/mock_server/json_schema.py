@@ -10,6 +10,8 @@ def violations(value: Any, schema: Any, root: Any = None, path: str = "$") -> li
     root = schema if root is None else root
     if schema is True or schema == {}:
         return []
+    if "not" in schema:
+        return [] if violations(value, schema["not"], root, path) else [f"{path}: is what it must not be"]
     if "$ref" in schema:
         target = root
         for part in schema["$ref"].lstrip("#").strip("/").split("/"):

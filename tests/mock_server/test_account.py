@@ -16,6 +16,9 @@ def tokenized(url: str, text: str) -> Any:
     status, headers, body = ask(url, "/v1/tokenize-text", {"model": "grok-4.3", "text": text})
     assert status == 200, body
     assert "x-ratelimit-limit-tokens" not in headers
+    assert headers["x-ratelimit-remaining-requests"] == headers["x-ratelimit-limit-requests"] == "10000"
+    assert float(headers["x-metrics-e2e-ms"]) >= 0
+    assert "x-metrics-ttft-ms" not in headers
     return json.loads(body)["token_ids"]
 
 

@@ -220,10 +220,10 @@ def test_no_finish_and_no_done(url: str) -> None:
     assert b"[DONE]" not in ask(url, PATH, short())[2]
 
 
-def responded(url: str, *, stream: bool) -> bytes:
+def responded(url: str, *, stream: bool, **fields: Any) -> bytes:
     body = {
         "model": "grok-4.3", "input": "hello", "stream": stream, "max_output_tokens": 10,
-        "reasoning": {"effort": "none"},
+        "reasoning": {"effort": "none"}, **fields,
     }  # fmt: skip
     status, _, raw = ask(url, "/v1/responses", body)
     assert status == 200
@@ -250,6 +250,13 @@ def test_responses_go_wrong_in_the_same_ways(url: str) -> None:
     inject(url, {"kind": "status", "status": 502})
     assert ask(url, "/v1/responses", {"model": "grok-4.3", "input": "hello"})[0] == 502
     assert last_entry(url)["path"] == "/v1/responses"
+
+
+def test_an_event_whose_text_looks_like_sse_is_changed_all_the_same(url: str) -> None:
+    inject(url, {"kind": "no_usage"})
+    seen = responded(url, stream=True, instructions='say data: {"x"} and event: y')
+    assert b"event: response.incomplete" in seen
+    assert b'"output_tokens":' not in seen
 
 
 def test_several_together_by_model_key_stream_and_time(url: str) -> None:
@@ -296,6 +303,8 @@ def test_a_bad_document_changes_nothing(url: str) -> None:
     shown = json.loads(ask(url, "/admin/config", method="GET")[2])
     assert shown["faults"][0]["status"] == 418
     assert shown["in_force_s"] >= 0
+    status, _, again = ask(url, "/admin/config", shown)  # what is shown may be sent back
+    assert (status, json.loads(again)["faults"]) == (200, shown["faults"])
     inject(url)
     assert ask(url, PATH, short())[0] == 200
 
@@ -325,6 +334,21 @@ def test_a_crash_by_request_is_503_where_no_byte_was_sent(url: str) -> None:
     assert ask(url, PATH, short())[0] == 503  # none is left
     wait_until_up(url)
     assert ask(url, PATH, short())[0] == 200
+
+
+def test_a_deferred_completion_whose_replica_crashed_is_503(url: str) -> None:
+    inject(url, {"kind": "replica_crash", "down_s": 0.5})
+    status, _, answer = ask(url, PATH, {**short(False), "deferred": True})
+    assert status == 200
+    path = f"/v1/chat/deferred-completion/{json.loads(answer)['request_id']}"
+    status, deadline = 202, time.monotonic() + 20
+    while status == 202 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        status, headers, answer = ask(url, path, method="GET")
+    assert (status, headers["retry-after"], json.loads(answer)["code"]) == (503, "1", "unavailable")
+    assert ask(url, path, method="GET")[0] == 404
+    assert last_entry(url)["outcome"] == "crashed"
+    wait_until_up(url)
 
 
 def wait_until_up(url: str) -> None:

@@ -106,6 +106,8 @@ def test_over_the_limit_a_client_hears_xais_words_and_a_retry_after() -> None:
         prompt = json.loads(raw)["usage"]["prompt_tokens"]
         assert int(headers["x-ratelimit-remaining-tokens"]) == 10_000_000 - prompt
         assert int(headers["x-ratelimit-remaining-requests"]) == 1800 * 36 // 37
+        status, headers, _ = ask(url, "/v1/tokenize-text", {"model": "grok-4.3", "text": "x"})
+        assert 1800 * 36 // 37 <= int(headers["x-ratelimit-remaining-requests"]) <= 1800  # takes nothing
         config = {"limits": {"requests_per_s": 0.1, "tokens_per_min": 100_000}}
         status, _, raw = ask(url, "/admin/config", config)
         assert status == 200, raw

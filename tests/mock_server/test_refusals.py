@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.mock_server.metrics_page import total
-from tests.mock_server.raw_http import ask, chat_body
+from tests.mock_server.raw_http import ask, chat_body, connect, read_answer, request_bytes
 from tests.mock_server.server_process import running_mock
 
 CHAT = "/v1/chat/completions"
@@ -87,6 +87,22 @@ def test_wrong_types_are_422_in_plain_text(mock_url: str, body: Any) -> None:
     assert answer.startswith(b"Failed to deserialize the JSON body into the target type: ")
 
 
+def test_a_message_without_a_role_is_told_so(mock_url: str) -> None:
+    for path, name in ((CHAT, "messages"), ("/v1/responses", "input")):
+        status, _, answer = ask(mock_url, path, {"model": "grok-4.3", name: [{"content": "x"}]})
+        assert status == 422
+        assert f"{name}[0]: missing field `role`" in answer.decode()
+
+
+def test_a_key_that_is_no_text_is_a_wrong_one(mock_url: str) -> None:
+    body = json.dumps(chat_body(max_completion_tokens=1, reasoning_effort="none")).encode()
+    sent = request_bytes("POST", CHAT, body, {"Authorization": "Bearer KEY"})
+    with connect(mock_url) as connection:
+        connection.sendall(sent.replace(b"KEY", b"\xff\xfe"))
+        status, _, answer = read_answer(connection)
+    assert (status, flat(answer)["code"]) == (400, "invalid-argument")
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"model": NaN}'])
 def test_what_is_not_json_is_400_in_plain_text(mock_url: str, body: bytes) -> None:
     headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
@@ -154,3 +170,5 @@ def test_some_keys_stand_for_a_refusal(
         assert ask(fast_url, "/v1/models", method="GET", headers=headers)[0] == 200
     fee = 500_000_000 if kind is None else 0  # $0.05, of responses alone
     assert total(fast_url, "mock_billed_ticks_total") - before == fee
+    last = ask(fast_url, "/admin/journal?last=1", method="GET")[2]
+    assert json.loads(last)["billed_ticks"] == fee

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.schema_value import schema_value
+from mock_server.schema_value import UNBUILT, SchemaError, schema_value
 from tests.mock_server.json_schema import violations
 
 
@@ -92,6 +92,47 @@ def test_references_merges_and_recursion() -> None:
         value = schema_value(schema, Random(seed))
         assert violations(value, schema) == []
         assert sorted(value["ids"]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"type": "integer", "minimum": 5, "maximum": 9}, {"minimum": 3, "maximum": 6}]},
+        {"type": "integer", "minimum": 4, "exclusiveMinimum": 2, "maximum": 5, "exclusiveMaximum": 9},
+        {"type": "integer", "multipleOf": 5, "exclusiveMinimum": 3, "exclusiveMaximum": 7},
+        {"type": "integer", "multipleOf": 700},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 2},
+        {"type": "number", "minimum": 0.0004, "maximum": 2},
+        {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 3},
+        {"anyOf": [{"not": {}}, {"type": "integer", "minimum": 9, "maximum": 3}, {"const": "x"}]},
+        {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 1, "maxItems": 9},
+    ],
+)
+def test_the_tighter_bounds_hold(schema: Any) -> None:
+    for seed in range(300):
+        value = schema_value(schema, Random(seed))
+        assert violations(value, schema) == []
+        assert not isinstance(value, dict) or len(value) >= 3
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *[{"type": "object", name: {}} for name in UNBUILT],
+        {"type": "integer", "minimum": 2, "maximum": 1},
+        {"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 1},
+        {"type": "integer", "multipleOf": 5, "minimum": 6, "maximum": 9},
+        {"type": "string", "minLength": 3, "maxLength": 2},
+        {"type": "string", "format": "date", "maxLength": 4},
+        {"type": "array", "minItems": 3, "maxItems": 2},
+        {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 3},
+        {"type": "object", "minProperties": 1, "additionalProperties": False},
+        {"type": "object", "properties": {"a": {"not": {}}}, "required": ["a"]},
+    ],
+)
+def test_what_no_value_is_made_for_is_refused(schema: Any) -> None:
+    with pytest.raises(SchemaError):
+        schema_value(schema, Random(0))
 
 
 @pytest.mark.parametrize(("value", "wrong"), [({}, 1), ({"a": 4}, 1), ({"a": 2, "b": 1}, 1), ({"a": 2}, 0)])

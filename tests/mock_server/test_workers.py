@@ -82,6 +82,15 @@ def test_streams_and_long_bodies_are_handed_over_whole(url: str) -> None:
     assert {line["replica"] % 2 for line in journal(url)} == {0, 1}  # both workers'
 
 
+@pytest.mark.parametrize("header", ["x-grok-conv-id", "x-mock-handed-over"])
+def test_headers_that_are_no_text_are_no_error_of_the_server(url: str, header: str) -> None:
+    body = json.dumps(short()).encode()
+    sent = request_bytes("POST", PATH, body, {"Authorization": "Bearer any", header: "ID 1"})
+    with connect(url) as connection:
+        connection.sendall(sent.replace(b"ID", b"\xff\xfe"))
+        assert read_answer(connection)[0] == 200
+
+
 def test_a_limit_holds_over_all_workers(url: str) -> None:
     reset(url, limits={"requests_per_s": 2, "tokens_per_min": 10**9})
     began_s = time.monotonic()
