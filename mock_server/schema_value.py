@@ -253,8 +253,8 @@ def _matching(pattern: str, low: int, high: Any, draw: _Draw) -> str:
 def _number(schema: Mapping[str, Any], rng: Random, *, whole: bool) -> int | float:
     step = schema.get("multipleOf", 1 if whole else None)
     gap = 1 if whole else 1e-6
-    low = _bound(schema, "minimum", "exclusiveMinimum", gap, max)
-    high = _bound(schema, "maximum", "exclusiveMaximum", -gap, min)
+    low: float | None = _bound(schema, "minimum", "exclusiveMinimum", gap, max)
+    high: float | None = _bound(schema, "maximum", "exclusiveMaximum", -gap, min)
     if low is not None and high is not None and low > high:
         raise SchemaError(f"no number lies between {low:g} and {high:g}")
     if low is None:

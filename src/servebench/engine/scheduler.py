@@ -11,14 +11,13 @@ from typing import NamedTuple
 from servebench.catalog.tiers import ServingProfile
 from servebench.engine.batch import Batch
 from servebench.engine.decoding import make_decoding
+from servebench.engine.growth import Growth
 from servebench.engine.kv_cache import KvCache
 from servebench.engine.sequence import Emission, Sequence, State
 from servebench.engine.waiting import WaitingQueue
 
-WATERMARK = (
-    0.01  # of the pool kept free at admission while others run, as vLLM does, against preempting at once
-)
-
+# of the pool, kept free at admission while others run, as vLLM does, against preempting at once
+WATERMARK = 0.01
 _LOOKED_AT = 32  # that wait, to say when the first of them could end
 
 
@@ -44,7 +43,7 @@ class Scheduler:
         self._prefilling: list[Sequence] = []
         self._decoding = make_decoding(serving, seed=seed)
         self._members = self._decoding.members
-        self._needing_block: list[Sequence] = []
+        self._growth = Growth(cache, drafts=self._drafts)
         self._live: dict[int, Sequence] = {}
         self._admissions = 0
         self._batches = 0
@@ -115,7 +114,7 @@ class Scheduler:
 
     def schedule(self, now_s: float) -> Batch | None:
         """The next step's batch; None where nothing can run yet."""
-        preempted = self._grow() if self._needing_block else False
+        preempted = self._growth.serve(self._decoding, self._preempt) if self._growth.needing else False
         each = 1 + self._drafts
         budget = self._serving.max_num_batched_tokens - len(self._members) * each
         chunks: list[tuple[Sequence, int]] = []
@@ -169,10 +168,10 @@ class Scheduler:
         head = self._waiting.head
         if head is not None and head.ready_s <= now_s and self.running_count < self._serving.max_num_seqs:
             return False
-        if self._needing_block:
-            if self.cache.available_blocks < len(self._needing_block):
+        if self._growth.needing:
+            if not self._growth.enough:
                 return False
-            self._grow()
+            self._growth.serve(self._decoding, self._preempt)
         return True
 
     def decode_step(self, end_s: float) -> None:
@@ -206,7 +205,7 @@ class Scheduler:
             if sequence.generated == sequence.output_tokens:
                 self._finish(sequence, end_s)
             else:
-                self._needing_block.append(sequence)
+                self._growth.needing.append(sequence)
         return Committed(tokens, emissions)
 
     def _first_token(self, sequence: Sequence, end_s: float) -> Emission:
@@ -223,37 +222,13 @@ class Scheduler:
         else:
             self._start_decoding(sequence)
             if sequence.generated >= sequence.next_event:
-                self._needing_block.append(sequence)
+                self._growth.needing.append(sequence)
         return Emission(sequence, 1, first, finished)
 
     def _start_decoding(self, sequence: Sequence) -> None:
         sequence.state = State.DECODING
-        self._plan_event(sequence)
+        self._growth.plan(sequence)
         self._decoding.join(sequence)
-
-    def _plan_event(self, sequence: Sequence) -> None:
-        """When will the KV of prompt + generated tokens and the drafts outgrow the blocks?"""
-        blocks = sequence.held_keys + sequence.private_blocks
-        room = blocks * self.cache.block_tokens - sequence.prompt_tokens
-        enough = room >= sequence.output_tokens  # drafts past the end need no room
-        sequence.next_event = sequence.output_tokens if enough else room - self._drafts + 1
-
-    def _grow(self) -> bool:
-        """A block for every decode that needs one, oldest admission first; True where one was preempted."""
-        needing, self._needing_block = self._needing_block, []
-        if len(needing) > 1:
-            needing.sort(key=lambda s: s.admission)
-        preempted = False
-        for sequence in needing:
-            while sequence.state is State.DECODING and sequence.generated >= sequence.next_event:
-                if self.cache.grow(sequence):
-                    self._plan_event(sequence)
-                else:
-                    self._preempt()
-                    preempted = True
-            if sequence.state is State.DECODING:
-                self._decoding.plan(sequence)
-        return preempted
 
     def _admit(self, now_s: float, budget: int) -> Sequence | None:
         sequence = self._waiting.head
@@ -262,7 +237,7 @@ class Scheduler:
         if budget < (1 + self._drafts if sequence.prefilled else 1):
             return None
         keep_free = int(WATERMARK * self.cache.total_blocks) if self.running_count else 0
-        if not self.cache.admit(sequence, self._tokens_to_hold(sequence), keep_free=keep_free):
+        if not self.cache.admit(sequence, self._growth.tokens_to_hold(sequence), keep_free=keep_free):
             return None
         self._waiting.pop()
         sequence.admission = self._admissions
@@ -279,13 +254,6 @@ class Scheduler:
             self.prefix_query_tokens += sequence.prompt_tokens
             self.prefix_hit_tokens += sequence.computed
         return sequence
-
-    def _tokens_to_hold(self, sequence: Sequence) -> int:
-        """At admission: what is to be prefilled, or all that is there and the first step with its drafts."""
-        if not sequence.prefilled:
-            return sequence.prefill_target
-        room = sequence.output_tokens - sequence.generated
-        return sequence.prompt_tokens + sequence.generated + min(self._drafts, room)
 
     def _preempt(self) -> None:
         victim = max([*self._prefilling, *self._members.values()], key=lambda s: s.admission)
