@@ -26,6 +26,7 @@ ALL = [
     make(dist="uniform", min=3, max=900),
     make(dist="lognormal", mu=6.63, sigma=0.99, min=100, max=8000),
     make(dist="lognormal", median=757, p95=3850),
+    make(dist="quantiles", at={"p50": 208, "p90": 2092, "p99": 23_423}, min=11, max=32_768),
     make(dist="exponential", mean=40),
     make(dist="empirical", values=[5, 1, 9, 9]),
 ]
@@ -52,6 +53,55 @@ def test_lognormal_has_its_median_p95_and_log_moments() -> None:
     logs = np.log(make(dist="lognormal", mu=5.02, sigma=0.86).quantile(U))
     assert logs.mean() == pytest.approx(5.02, abs=0.01)
     assert logs.std() == pytest.approx(0.86, abs=0.01)
+
+
+def test_quantiles_are_hit_within_their_sampling_error() -> None:
+    """Of n draws the share below a p-quantile is p, give or take sqrt(p (1 - p) / n)."""
+    at = {"p5": 20.0, "p50": 792.0, "p90": 3432.0, "p99": 12_607.0, "p99.9": 21_000.0}
+    x = make(dist="quantiles", at=at, max=30_000).quantile(U)
+    for name, value in at.items():
+        p = float(name[1:]) / 100
+        assert np.mean(x < value) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / len(U))), name
+    exact = make(dist="quantiles", at=at, max=30_000).quantile(np.array([0.05, 0.5, 0.9, 0.99, 0.999]))
+    assert exact == pytest.approx(list(at.values()), rel=1e-9)
+
+
+def test_between_quantiles_lies_the_lognormal_that_has_both() -> None:
+    two = make(dist="quantiles", at={"p95": 2500, "p50": 400}, max=1e9)
+    assert two.quantile(U) == pytest.approx(make(dist="lognormal", median=400, p95=2500).quantile(U))
+    three = make(dist="quantiles", at={"p50": 400, "p95": 2500, "p99": 2600}, max=2900)
+    below = U[U < 0.95]
+    assert three.quantile(below) == pytest.approx(two.quantile(below))
+    beyond = three.quantile(np.array([0.995, 0.9999, 1 - 1e-12]))  # the last piece goes on, to max
+    assert 2600 < beyond[0] < beyond[1] < beyond[2] == 2900
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"at": {"p50": 5}, "max": 9}, "two quantiles or more"),
+        ({"at": {"p50": 5, "p50.0": 6}, "max": 9}, "each once"),
+        ({"at": {"p50": 5, "p90": 4}, "max": 9}, "must rise"),
+        ({"at": {"p50": 5, "p100": 9}, "max": 9}, "'p100'"),
+        ({"at": {50: 5, "p0": 4}, "max": 9}, "'50', 'p0'"),
+        ({"at": {"p50": 5, "p90": 7}, "max": 6}, "max must be >= the last quantile, 7, got 6"),
+        ({"at": {"p50": 5, "p90": 7}, "min": 10, "max": 9}, "max must be >= min 10"),
+        ({"at": {"p50": 5, "p90": 7}}, "max"),
+        ({"at": {"p50": 0, "p90": 7}, "max": 9}, "p50"),
+        ({"at": [5, 7], "max": 9}, "at"),
+    ],
+)
+def test_what_are_no_quantiles_is_told(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        make(dist="quantiles", **fields)
+
+
+def test_an_absurd_spread_is_many_tokens_and_no_warning() -> None:
+    tokens = make(dist="lognormal", median=700, sigma=500).tokens(U[:1000])
+    assert tokens.min() == 1
+    assert tokens.max() == 2**53
+    steep = make(dist="quantiles", at={"p50": 1, "p51": 1e6}, max=1e9)
+    assert steep.quantile(U[:1000]).max() == 1e9
 
 
 @given(st.floats(0, 500), st.floats(500, 5000))

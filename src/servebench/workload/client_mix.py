@@ -13,15 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from servebench.workload.arrivals import intended_starts
 from servebench.workload.draws import uniforms
-from servebench.workload.lengths import Distribution, Lognormal
+from servebench.workload.lengths import Distribution, Quantiles
 
 _STEEPEST = 60.0  # z at which the first client has all but 2^-60
 _CV_LEAST, _CV_MOST = 0.05, 100.0
 
 
 def _served_gaps() -> Distribution:
-    # ln(6.2 / 1.2) / z_90 = 1.28
-    return Lognormal(dist="lognormal", median=1.2, sigma=1.28, max=10)
+    return Quantiles(dist="quantiles", at={"p50": 1.2, "p90": 6.2}, max=10)
 
 
 class ClientMix(BaseModel):

@@ -2,11 +2,12 @@
 
 A draw is quantile(u) of a uniform number that belongs to one id (draws.py), so distributions hold no state.
 Lognormal: ln X is normal with mean mu and deviation sigma; given as mu and sigma, median and sigma, or
-median and p95 (sigma = ln(p95/median) / z_95). Values are clipped to [min, max], not redrawn: mass gathers
-at the ends.
+median and p95 (sigma = ln(p95/median) / z_95). Quantiles: ln X is straight in the normal score between given
+quantiles. Values are clipped to [min, max], not redrawn: mass gathers at the ends.
 """
 
 import math
+import re
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _Z95 = 1.6448536269514722  # the standard normal's 95th percentile
+_LEVEL = re.compile(r"p(\d{1,2}(?:\.\d+)?)")  # p50, p99.9
+_MOST_TOKENS = 2.0**53  # beyond it a float is no whole number of its own
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +30,7 @@ class _Distribution(BaseModel):
 
     def tokens(self, u: Floats) -> NDArray[np.int64]:
         """quantile(u) as whole tokens, at least 1."""
-        return np.maximum(np.rint(self.quantile(u)), 1).astype(np.int64)
+        return np.clip(np.rint(self.quantile(u)), 1, _MOST_TOKENS).astype(np.int64)
 
 
 class Constant(_Distribution):
@@ -96,8 +99,64 @@ class Lognormal(_Distribution):
     def quantile(self, u: Floats) -> Floats:
         from scipy.special import ndtri  # 0.1 s to import, which the command line need not wait for
 
-        x = np.exp(self.log_mean + self.log_deviation * ndtri(u))
+        with np.errstate(over="ignore"):  # an absurd sigma: inf, which max or the most tokens cut
+            x = np.exp(self.log_mean + self.log_deviation * ndtri(u))
         return np.clip(x, self.min, np.inf if self.max is None else self.max)
+
+
+def _named(at: Any) -> Any:
+    """Names as texts, so that a number among them is told as a wrong name."""
+    return {str(name): value for name, value in at.items()} if isinstance(at, dict) else at
+
+
+class Quantiles(_Distribution):
+    """Through given quantiles, as papers publish them: `at: {p50: 792, p90: 3432, p99: 12607}`.
+
+    Between two of them X is a piece of the lognormal that has both: ln X = a + b * z(u). Below the first and
+    above the last the outermost piece goes on, to min and to max, which has to be given: quantiles say
+    nothing of what lies beyond the last. Two quantiles and no clipping make a lognormal.
+    """
+
+    dist: Literal["quantiles"]
+    at: Annotated[dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_named)]
+    min: float = Field(default=0, ge=0)
+    max: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        wrong = [name for name in self.at if not (_LEVEL.fullmatch(name) and float(name[1:]) > 0)]
+        if wrong:
+            names = ", ".join(map(repr, wrong))
+            raise ValueError(f"at names quantiles as p50 or p99.9, between p0 and p100; not {names}")
+        points = self._points()
+        if len({level for level, _ in points}) < max(2, len(points)):
+            raise ValueError(
+                f"at must have two quantiles or more, each once, got {', '.join(self.at) or 'none'}"
+            )
+        values = [value for _, value in points]
+        if values != sorted(values):
+            raise ValueError(f"at must rise with its quantiles, got {', '.join(f'{v:g}' for v in values)}")
+        if self.max < values[-1]:
+            raise ValueError(f"max must be >= the last quantile, {values[-1]:g}, got {self.max:g}")
+        _check_ends(self.min, self.max)
+        return self
+
+    def _points(self) -> list[tuple[float, float]]:
+        """(level in (0, 1), value), by level."""
+        return sorted((float(name[1:]) / 100, value) for name, value in self.at.items())
+
+    def quantile(self, u: Floats) -> Floats:
+        from scipy.special import ndtri
+
+        levels, values = np.array(self._points()).T
+        scores, logs = ndtri(levels), np.log(values)
+        slopes = np.diff(logs) / np.diff(scores)
+        z = ndtri(u)
+        piece = np.clip(np.searchsorted(scores, z) - 1, 0, len(slopes) - 1)
+        x = logs[piece] + slopes[piece] * (z - scores[piece])
+        # cut before exp, which would overflow where two quantiles lie close and their values don't
+        values_at_u: Floats = np.clip(np.exp(np.minimum(x, math.log(self.max) + 1)), self.min, self.max)
+        return values_at_u
 
 
 class Exponential(_Distribution):
@@ -135,9 +194,11 @@ def _plain_number(value: Any) -> Any:
 
 
 DISTRIBUTIONS: dict[str, type[BaseModel]] = {"constant": Constant, "uniform": Uniform, "lognormal": Lognormal,
-                 "exponential": Exponential, "empirical": Empirical}  # fmt: skip
+                 "quantiles": Quantiles, "exponential": Exponential, "empirical": Empirical}  # fmt: skip
 
 Distribution = Annotated[
-    Annotated[Constant | Uniform | Lognormal | Exponential | Empirical, Field(discriminator="dist")],
+    Annotated[
+        Constant | Uniform | Lognormal | Quantiles | Exponential | Empirical, Field(discriminator="dist")
+    ],
     BeforeValidator(_plain_number),
 ]
