@@ -10,6 +10,9 @@ from typing import Any, Final
 from servebench.meter.tool_arguments import argument_piece
 
 MAX_MESSAGE: Final = 200
+MAX_LABEL: Final = 40  # of a finish reason, a tier
+_MOST_TOKENS: Final = 2**40
+_MOST_TICKS: Final = 2**62  # a bill of half a billion dollars
 _SECRET: Final = re.compile(
     r"(?i:bearer|basic)\s+[^\s\"',;]+"
     r"|\b(?i:xai|sk|pk|key|api)[-_][A-Za-z0-9_\-]{8,}"
@@ -54,7 +57,7 @@ def read_usage(raw: dict[str, Any]) -> Usage:
     ]
     if reasoning and completion is not None and prompt is not None and total == prompt + completion:
         completion = _visible(completion, reasoning, notes)
-    ticks = _count(raw, "cost_in_usd_ticks")
+    ticks = _count(raw, "cost_in_usd_ticks", _MOST_TICKS)
     return Usage(prompt, cached, completion, reasoning, ticks, "; ".join(notes), _server_tools(raw))
 
 
@@ -71,7 +74,7 @@ def read_responses_usage(raw: dict[str, Any]) -> Usage:
         notes.append(f"total_tokens {total} is not the sum of its parts")
     if reasoning and output is not None:
         output = _visible(output, reasoning, notes)
-    ticks = _count(raw, "cost_in_usd_ticks")
+    ticks = _count(raw, "cost_in_usd_ticks", _MOST_TICKS)
     return Usage(prompt, cached, output, reasoning, ticks, "; ".join(notes), _server_tools(raw))
 
 
@@ -88,9 +91,9 @@ def _server_tools(raw: dict[str, Any]) -> dict[str, int] | None:
     return {name[:64]: count for name, count in list(found.items())[:16] if count} or None
 
 
-def _count(raw: object, key: str) -> int | None:
+def _count(raw: object, key: str, most: int = _MOST_TOKENS) -> int | None:
     value = raw.get(key) if isinstance(raw, dict) else None
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= most else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def read_choices(choices: list[Any], key: str) -> Parts | None:
             return None
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
-            finish = reason
+            finish = reason[:MAX_LABEL]
         carried += [
             name for holder in (choice, delta) for name in holder if holder[name] and name not in _INERT
         ]
@@ -162,7 +165,10 @@ def error_text(body: object, secrets: tuple[str, ...] = ()) -> str:
         text = body.get("error") or body.get("message") or body.get("detail") or body
         if isinstance(text, dict):
             text = text.get("message") or text.get("code") or text.get("type") or text
-    return redact(text if isinstance(text, str) else str(text), secrets)
+    try:
+        return redact(text if isinstance(text, str) else str(text), secrets)
+    except RecursionError:
+        return "an error that is nested too deeply to be shown"
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:

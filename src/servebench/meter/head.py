@@ -47,7 +47,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return min(value, _MOST_S)
     try:
         span = parsedate_to_datetime(text) - parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
     return min(max(span.total_seconds(), 0.0), _MOST_S)
 

@@ -8,7 +8,7 @@ one is a stream error. Usage is read into Chat Completions' terms (output_tokens
 
 from typing import Any, Final
 
-from servebench.meter.answer import Parts, error_text, read_responses_usage
+from servebench.meter.answer import MAX_LABEL, Parts, error_text, read_responses_usage
 from servebench.meter.stream import AnswerReader
 
 _VISIBLE: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
@@ -26,31 +26,29 @@ class ResponsesReader(AnswerReader):
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__(secrets)
-        self._streamed_calls: set[object] = set()  # whose arguments came piece by piece
+        self._streamed_calls: set[int] = set()  # whose arguments came piece by piece
 
     def _chunk(self, chunk: dict[str, Any], at_ns: int) -> Parts | None:
-        kind = chunk.get("type")
-        if kind in _VISIBLE or kind in _REASONING:
+        kind, place = chunk.get("type"), _place(chunk)
+        if not isinstance(kind, str):
+            self.bad = self.bad or "an event is not of the responses API"
+        elif kind in _VISIBLE or kind in _REASONING:
             if chunk.get("delta"):
                 self._count(Parts(visible=kind in _VISIBLE, reasoning=kind in _REASONING), at_ns)
         elif kind == _ARGUMENTS:
-            place = chunk.get("output_index")
             self._streamed_calls.add(place)
             if chunk.get("delta"):
                 self._count(Parts(visible=True, tool_calls=frozenset({place})), at_ns)
         elif kind == "response.output_item.done":
-            self._item(chunk, at_ns)
+            self._item(chunk.get("item"), place, at_ns)
         elif kind in _ENDS:
             self._end(chunk.get("response"))
         elif kind == "error":
             self.error = self.error or error_text(chunk, self._secrets)
-        elif not isinstance(kind, str):
-            self.bad = self.bad or "an event is not of the responses API"
         return None
 
-    def _item(self, chunk: dict[str, Any], at_ns: int) -> None:
+    def _item(self, item: object, place: int, at_ns: int) -> None:
         """A call that came whole, as xAI sends them, carries its tokens now."""
-        item, place = chunk.get("item"), chunk.get("output_index")
         if not isinstance(item, dict) or item.get("type") not in _CALLS:
             return
         if place not in self._streamed_calls:
@@ -77,7 +75,7 @@ class ResponsesReader(AnswerReader):
         if status == "incomplete":
             details = response.get("incomplete_details")
             reason = details.get("reason") if isinstance(details, dict) else None
-            self.finish_reason = _FINISH.get(str(reason), str(reason or "incomplete")[:40])
+            self.finish_reason = _FINISH.get(str(reason), str(reason or "incomplete")[:MAX_LABEL])
         else:
             self.finish_reason = "tool_calls" if self._tools else "stop"
         self.done_marker = True
@@ -98,3 +96,9 @@ class ResponsesReader(AnswerReader):
             self._body_ns,
         )
         self._end(answer)
+
+
+def _place(chunk: dict[str, Any]) -> int:
+    """Which item of the output an event is about; -1: it does not say."""
+    index = chunk.get("output_index")
+    return index if isinstance(index, int) else -1

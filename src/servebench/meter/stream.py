@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from servebench.meter.answer import Parts, Usage, error_text, read_choices, read_usage, redact
+from servebench.meter.answer import MAX_LABEL, Parts, Usage, error_text, read_choices, read_usage, redact
 from servebench.meter.record import Outcome
 from servebench.meter.sse import Event, EventParser
 from servebench.meter.tool_arguments import ToolArguments
@@ -224,7 +224,7 @@ class AnswerReader:
             self.usage = read_usage(usage)
         tier = answer.get("service_tier")
         if isinstance(tier, str):
-            self.service_tier = tier
+            self.service_tier = tier[:MAX_LABEL]
 
     def _count(self, parts: Parts, at_ns: int) -> None:
         if parts.visible or parts.reasoning:
