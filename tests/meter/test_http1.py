@@ -192,6 +192,12 @@ def test_keep_alive(head: bytes, keep: bool) -> None:
     assert feed_all(head + b"\r\n\r\n")[0].keep_alive is keep
 
 
+def test_folded_and_repeated_headers() -> None:
+    parser, _ = feed_all(b"HTTP/1.1 200 OK\r\nX-A: one\r\n\t two\r\nx-a: three\r\nX-B:\r\n four\r\n\r\n")
+    assert parser.headers == {"x-a": "one two, three", "x-b": "four"}
+    assert feed_all(b"HTTP/1.1 200 OK\r\n folded: nowhere\r\n\r\n")[0].error == "a header line is malformed"
+
+
 def test_bytes_after_the_message_end_the_keep_alive_only() -> None:
     parser, pieces = feed_all(HEAD + frame(b"a") + b"0\r\n\r\nHTTP/1.1 200 OK")
     assert (pieces, parser.error, parser.ended, parser.keep_alive) == ([b"a"], "", True, False)

@@ -2,6 +2,8 @@
 matters.
 """
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,17 @@ def test_an_endless_event_is_given_up() -> None:
         assert parser.feed(b"data: " + b"x" * 65536 + b"\n") == []
     assert parser.oversize
     assert parser.feed(b"\ndata: a\n\n") == []
+
+
+def test_a_line_without_end_costs_no_more_than_its_bytes() -> None:
+    """64 bytes at a time, as a body of unknown framing is read."""
+    parser, piece = EventParser(), b"x" * 64
+    begun_s = time.process_time()
+    parser.feed(b"data: ")
+    while not parser.oversize:
+        parser.feed(piece)
+    assert time.process_time() - begun_s < 5.0, "a copy of all that is held for each piece takes minutes"
+    for end in ((b"\n", b"\n"), (b"\r", b"\n\r\n"), (b"\r\n\r", b"\n")):
+        parser = EventParser()
+        events = [event for part in (b"data: ", *[piece] * 999, *end) for event in parser.feed(part)]
+        assert events == [Event(piece * 999)]

@@ -3,7 +3,7 @@
 The read callback is the hot path: read at most one frame, take the kernel's stamp, hand the bytes on. It
 starts no timer and allocates little; deadlines are looked at by the engine's wheel. A kept-alive connection
 that the server closed before the first byte of an answer is replaced by a fresh one, once; the time of the
-first send stays.
+first send stays. An address that does not answer gives way to the next one in time.
 """
 
 import errno
@@ -176,10 +176,12 @@ class Connection:
             self._engine.opened += 1
             self._engine.good_address = self._place
             self._reader.start(self._readable)
-            if exchange is not None:
+            if exchange is not None and not exchange.retries:  # else it was opened after the first send
                 exchange.connect_ns = now_ns - self._opened_ns
-        if exchange is not None and exchange.asked and exchange.sent_ns is None:
-            exchange.sent_ns = now_ns
+        if exchange is not None and exchange.asked and exchange.opening_ns is not None:
+            exchange.opening_ns = None
+            if exchange.sent_ns is None:
+                exchange.sent_ns = now_ns
         self._out = self._out[sent:]
         if self._out:
             self._writer.start(self._writable)
@@ -296,6 +298,7 @@ class Connection:
             self._engine.stale_retries += 1
             self.close()
             exchange.retries = 1
+            exchange.opening_ns = _now_ns()
             exchange.reused = exchange.asked = False
             self._attempt(exchange)
         else:
@@ -313,11 +316,24 @@ class Connection:
         self._scheduled = False
         if self._exchange is None:
             return
+        if self._unanswered(now_ns):
+            self._not_connected(errno.ETIMEDOUT)
+            if self._exchange is None:
+                return
         deadline_ns, ending, reason = self._exchange.deadline(self._engine.timeouts, self._last_ns)
         if now_ns >= deadline_ns:
             self.end(ending, reason)
         else:
             self._schedule(now_ns, deadline_ns)
+
+    def _unanswered(self, now_ns: int) -> bool:
+        """Whether the address being tried has had its part of the time to connect, and another is left."""
+        engine, tries = self._engine, self._tries + 1
+        return (
+            not self._connected
+            and tries < len(engine.addresses)
+            and now_ns >= self._opened_ns + tries * engine.connect_ns
+        )
 
     def _schedule(self, now_ns: int, deadline_ns: int = 1 << 62) -> None:
         if not self._scheduled:

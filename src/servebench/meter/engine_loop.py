@@ -40,7 +40,7 @@ class EngineLoop:
     """submit(call, on_done) from any greenlet of this hub; on_done(record, chunk_us) runs in the hub and must
     not block.
 
-    headers: sent with each request (content-type and accept are added where absent); they appear in no
+    headers: sent with each request (content-type and two of accept are added where absent); they appear in no
     record, error or repr. t0_ns: the run's start on time.monotonic_ns's clock; a call's intended_ns and a
     record's times count from it. max_in_flight: further calls wait here, still measured from their intended
     time. Resolves the target's name at once, off the hub. Raises OperationError when it can't be resolved,
@@ -70,19 +70,22 @@ class EngineLoop:
         self.socket_class: Any = get_original("socket", "socket")
         self.dns_ns = 0  # the look-up itself, once
         self.addresses = self._resolve()
+        self.connect_ns = int(1e9 * self.timeouts.connect_s / len(self.addresses))  # for each of them
         self.rate_limits: dict[str, int] | None = None  # as the first answer stated them
         self.good_address = 0
         self._keeper = Keeper(self.socket_class)
         self.stamps = StampClock(kernel=self._keeper.works)
         self.lag = LagHistogram()
-        self._idle: list[Connection] = []
-        self._aside: list[Connection] = []
+        self._idle: dict[Connection, None] = {}  # the last one in goes first
+        self._aside: dict[Connection, None] = {}
         self._busy: set[Connection] = set()
         self._waiting: deque[tuple[Call, OnDone]] = deque()
         self._closed = False
         self.missing_stamps = self.opened = self.reused = self.stale_retries = 0
         self._chunks = self._coalesced = 0
         self.horizon_ns = int(1e9 * min(getattr(self.timeouts, name) for name in self.timeouts.__slots__))
+        # each address has its part of the time to connect
+        self.horizon_ns = min(self.horizon_ns, self.connect_ns)
         tick_ns = min(max(self.horizon_ns // 20, 5_000_000), 100_000_000)
         self.wheel: Wheel[Connection] = Wheel(tick_ns, time.monotonic_ns())
         self._timers = [
@@ -107,20 +110,20 @@ class EngineLoop:
         """Send now, or as soon as the cap allows. on_done is never called before submit returns."""
         if self._closed:
             self.hub.loop.run_callback(on_done, self._unsent(call), array("i"))
-        elif len(self._busy) >= self.max_in_flight:
+        elif self._waiting or len(self._busy) >= self.max_in_flight:
             self._waiting.append((call, on_done))
         else:
             self._start(call, on_done)
 
     def set_aside(self) -> None:
         """Keep the idle connections out of the pool, so that further calls open their own."""
-        self._aside += self._idle
-        self._idle = []
+        self._aside |= self._idle
+        self._idle = {}
 
     def take_back(self) -> None:
         """Those set aside are in the pool again, but for what the server has closed meanwhile."""
-        aside, self._aside = self._aside, []
-        self._idle += [connection for connection in aside if connection.usable]
+        aside, self._aside = self._aside, {}
+        self._idle |= {connection: None for connection in aside if connection.usable}
 
     def abort_all(self) -> None:
         """End it here: what is in flight is recorded as ABORTED with what has come, what waits as UNSENT."""
@@ -128,7 +131,7 @@ class EngineLoop:
         for connection in list(self._busy):
             connection.end(Ending.ABORTED, "the run ended with the request in flight")
         for call, on_done in waiting:
-            on_done(self._unsent(call), array("i"))
+            self._tell(on_done, self._unsent(call), array("i"))
 
     def close(self) -> None:
         """Abort what is left and free all sockets and timers. The loop takes no more calls: they come back
@@ -189,27 +192,29 @@ class EngineLoop:
         self._chunks += record.chunks
         self._coalesced += record.coalesced
         if connection.usable and not self._closed:
-            self._idle.append(connection)
+            self._idle[connection] = None
         else:
             connection.close()
-        try:
-            on_done(record, chunk_us)
-        except Exception:  # noqa: BLE001 - the caller's fault must not stop the watcher of the socket
-            self.hub.handle_error(on_done, *sys.exc_info())
+        self._tell(on_done, record, chunk_us)
         while self._waiting and len(self._busy) < self.max_in_flight:
             self._start(*self._waiting.popleft())
 
     def forget(self, connection: Connection) -> None:
         """An idle connection was closed by the server."""
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
 
     # its own
 
     def _start(self, call: Call, on_done: OnDone) -> None:
-        connection = self._idle.pop() if self._idle else self._connect()
+        connection = self._idle.popitem()[0] if self._idle else self._connect()
         self._busy.add(connection)
         connection.send(call, on_done)
+
+    def _tell(self, on_done: OnDone, record: RequestRecord, chunk_us: "array[int]") -> None:
+        try:
+            on_done(record, chunk_us)
+        except Exception:  # noqa: BLE001 - the caller's fault must not stop a socket's watcher, nor other calls
+            self.hub.handle_error(on_done, *sys.exc_info())
 
     def _connect(self) -> Connection:
         return Connection(self) if self._tls is None else TlsConnection(self, self._tls)
@@ -246,7 +251,11 @@ def _timed(lookup: Callable[..., Any], host: str, port: int) -> tuple[Any, int]:
 
 
 def _header_fields(headers: Mapping[str, str]) -> bytes:
-    fields = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+    fields = {
+        "content-type": "application/json",
+        "accept": "text/event-stream, application/json",
+        "accept-encoding": "identity",  # without a word from us any coding would be allowed
+    }
     fields |= {name.lower(): value for name, value in headers.items()}
     for name, value in fields.items():
         if name in _OWN_HEADERS:

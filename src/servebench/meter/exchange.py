@@ -41,7 +41,8 @@ def not_sent(call: Call, outcome: Outcome, error: str, *, end_ns: int) -> Reques
 
 class Exchange:
     """Times are on the monotonic clock. sent_ns: just before the first byte of the request went out (first
-    attempt); reused: on a connection kept alive; user_stamps: chunks without a kernel stamp. connect_ns and
+    attempt); opening_ns: since when its connection is being opened, None once it is on its way; reused: on a
+    connection kept alive; user_stamps: chunks without a kernel stamp. connect_ns and
     tls_ns: what opening the connection took; None on a reused one.
     """
 
@@ -52,6 +53,7 @@ class Exchange:
         "call",
         "connect_ns",
         "on_done",
+        "opening_ns",
         "parser",
         "request_bytes",
         "retries",
@@ -71,6 +73,7 @@ class Exchange:
         self.answer = ResponsesReader(secrets) if call.path == RESPONSES_PATH else AnswerReader(secrets)
         self.parser = ResponseParser()
         self.started_ns = now_ns
+        self.opening_ns: int | None = now_ns
         self.sent_ns: int | None = None
         self.connect_ns: int | None = None
         self.tls_ns: int | None = None
@@ -81,14 +84,21 @@ class Exchange:
         """The head is there."""
         parser = self.parser
         self.begun = True
-        self.answer.begin(parser.status, parser.headers.get("content-type", ""), framed=parser.framed)
+        headers = parser.headers
+        self.answer.begin(
+            parser.status,
+            headers.get("content-type", ""),
+            framed=parser.framed,
+            coding=headers.get("content-encoding", ""),
+        )
         if len(self.call.body) > _LARGE_BODY:
             self.call = replace(self.call, body=b"")  # a long prompt need not live as long as its answer
 
     def deadline(self, limits: Timeouts, last_ns: int) -> tuple[int, Ending, str]:
         """(by when the next thing must happen, how it ends else, why). last_ns: the last read."""
-        if self.sent_ns is None:
-            limit_s, since_ns, ending = limits.connect_s, self.started_ns, Ending.NO_CONNECTION
+        if self.opening_ns is not None or self.sent_ns is None:
+            since_ns = self.started_ns if self.opening_ns is None else self.opening_ns
+            limit_s, ending = limits.connect_s, Ending.NO_CONNECTION
         elif not self.answer.body_begun:
             limit_s, since_ns, ending = limits.first_byte_s, self.sent_ns, Ending.NO_FIRST_BYTE
         else:

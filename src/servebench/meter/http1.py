@@ -295,14 +295,22 @@ def _status(line: bytes) -> int | None:
 
 def _headers(lines: list[bytes]) -> dict[str, str] | None:
     headers: dict[str, str] = {}
+    key = ""
     for line in lines:
+        if line[:1] in (b" ", b"\t") and key:  # a folded value, which a client unfolds (RFC 9112, 5.2)
+            headers[key] = f"{headers[key]} {_value(line)}".strip()
+            continue
         name, colon, value = line.partition(b":")
         if not colon or not name or not _TOKEN.issuperset(name):
             return None
         key = name.decode("ascii").lower()
-        text = value.strip(b" \t").decode("latin-1")
+        text = _value(value)
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
+
+
+def _value(line: bytes) -> str:
+    return line.strip(b" \t").decode("latin-1")
 
 
 def _chunk_size(line: bytes) -> int | None:

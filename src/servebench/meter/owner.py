@@ -26,6 +26,7 @@ class Owner(Protocol):
     lag: LagHistogram
     wheel: Wheel[Any]
     horizon_ns: int
+    connect_ns: int
     opened: int
     reused: int
     missing_stamps: int

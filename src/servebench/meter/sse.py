@@ -28,7 +28,7 @@ class EventParser:
     __slots__ = ("_data", "_name", "_noise", "_size", "_skip_lf", "_started", "_tail", "oversize")
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail = bytearray()  # of a line that has not ended
         self._data: list[bytes] = []
         self._name = b""
         self._size = 0
@@ -61,10 +61,10 @@ class EventParser:
         if self.oversize:
             return []
         if not self._started:
-            data = self._tail + data
-            self._tail = b""
+            data = bytes(self._tail) + data
+            self._tail.clear()
             if len(data) < 3 and _BOM.startswith(data):
-                self._tail = data
+                self._tail += data
                 return []
             self._started = True
             data = data.removeprefix(_BOM)
@@ -75,15 +75,21 @@ class EventParser:
         if not data:
             return []
         events: list[Event] = []
-        lines = (self._tail + data).splitlines(keepends=True)
-        self._tail = b""
+        lines = data.splitlines(keepends=True)
         last = lines[-1]
         if last.endswith(b"\r"):
             self._skip_lf = True  # the LF of a CR LF may come with the next bytes
-        elif not last.endswith(b"\n"):
-            self._tail = lines.pop()
+            last = b""
+        elif last.endswith(b"\n"):
+            last = b""
+        else:
+            lines.pop()
+        if lines and self._tail:
+            lines[0] = bytes(self._tail) + lines[0]
+            self._tail.clear()
         for line in lines:
             self._line(line.rstrip(b"\r\n"), events)
+        self._tail += last  # joined once, when its end has come
         if self._size + len(self._tail) > MAX_EVENT:
             self.oversize = True
         return events

@@ -54,6 +54,11 @@ _BY_ENDING: Final = {
 }
 
 
+def _begins_stream(piece: bytes) -> bool:
+    """Whether a body that begins so can be an event stream; no JSON does, nor its first few bytes."""
+    return piece.startswith(_LEADS) or any(lead.startswith(piece) for lead in _LEADS)
+
+
 class AnswerReader:
     """begin(head) once, feed(piece, at_ns) for each piece of body, judge(ending) at the end.
 
@@ -127,11 +132,14 @@ class AnswerReader:
         """Whether any byte of the body has come."""
         return bool(self.times or self._body_size or (self._sse is not None and self._sse.begun))
 
-    def begin(self, status: int, content_type: str, *, framed: bool) -> None:
+    def begin(self, status: int, content_type: str, *, framed: bool, coding: str = "") -> None:
         """The head: framed says whether pieces are the server's own chunk frames."""
         self.status = status
         self._framed = framed
-        if status < 400 and "event-stream" in content_type.lower():
+        if coding.strip().lower() not in ("", "identity"):
+            shown = redact(coding.lower()[:MAX_LABEL], self._secrets)
+            self.bad = f"the body is compressed ({shown}), which nobody asked for"
+        elif status < 400 and "event-stream" in content_type.lower():
             self._sse = EventParser()
 
     def feed(self, piece: bytes, at_ns: int) -> None:
@@ -149,7 +157,7 @@ class AnswerReader:
     def _feed_slow(self, piece: bytes, at_ns: int) -> None:
         parser = self._sse
         if parser is None:
-            if self._body_size or not piece.startswith(_LEADS) or self.status >= 400:
+            if self._body_size or self.status >= 400 or not _begins_stream(piece):
                 self._collect(piece, at_ns)
                 return
             self._sse = parser = EventParser()
@@ -276,6 +284,8 @@ class AnswerReader:
         return Outcome.NO_FINISH, "the answer ended without a finish reason or [DONE]"
 
     def _error_body(self) -> str:
+        if self.bad:
+            return self.bad
         body = b"".join(self._body)
         try:
             return error_text(orjson.loads(body), self._secrets)
