@@ -57,6 +57,28 @@ def test_a_stall_is_caught_up_on_the_same_schedule() -> None:
     assert after_ns < during_ns
 
 
+def test_more_than_can_be_sent_leaves_the_hub_its_turns() -> None:
+    """A rate beyond this process: answers are read all the same, and the run can be stopped."""
+    turns: list[int] = []
+    pacer = Pacer(
+        [time.monotonic_ns()] * 5_000,
+        fire=lambda position, at_ns: None,
+        prepare=lambda _: time.sleep(0.001),
+        finished=lambda: pytest.fail("stopped, not finished"),
+    )
+    timer = gevent.get_hub().loop.timer(0.001, 0.001)
+    timer.start(lambda: turns.append(pacer.position))
+    pacer.start()
+    with gevent.Timeout(20):
+        while len(turns) < 20:
+            gevent.sleep(0.001)
+    pacer.stop()
+    timer.stop()
+    timer.close()
+    assert 0 < turns[-1] < 2_500
+    assert turns == sorted(turns)
+
+
 def test_stop_ends_it_and_tells_how_many_fired() -> None:
     start_ns = time.monotonic_ns()
     count = 0

@@ -16,7 +16,7 @@ from servebench.catalog.prices import TICKS_PER_USD
 from servebench.cost.bill import usd_text
 from servebench.cost.budget import Lease, Lender, Statement
 from servebench.drive.budget_facts import budget_facts
-from servebench.drive.clocks import ClockOffset
+from servebench.drive.clocks import ClockOffset, monotonic_from_realtime
 from servebench.drive.finish import Finished, RunFacts, finish_run
 from servebench.drive.settings import RunSettings
 from servebench.errors import OperationError
@@ -37,6 +37,7 @@ class Conductor:
         self.finals: dict[int, dict[str, Any]] = {}
         self.shards = 0
         self.t0_realtime_ns = 0
+        self._t0_ns = 0
         self.clock_offsets: dict[int, ClockOffset] = {}
         self.interrupted = False
         self.stopped_s: float | None = None
@@ -79,6 +80,7 @@ class Conductor:
     def set_start(self, t0_realtime_ns: int, offsets: Mapping[int, ClockOffset] | None = None) -> None:
         """T0 is agreed; offsets: each shard's clock against this one's."""
         self.t0_realtime_ns = t0_realtime_ns
+        self._t0_ns = monotonic_from_realtime(t0_realtime_ns)  # nobody sets that clock in mid-run
         self.clock_offsets = dict(offsets or {})
         self._write_manifest()
 
@@ -180,7 +182,7 @@ class Conductor:
         return f" of ${budget:g}, ${reserved:.4f} reserved"
 
     def elapsed_s(self) -> float:
-        return max((time.time_ns() - self.t0_realtime_ns) / 1e9, 0.0) if self.t0_realtime_ns else 0.0
+        return max((time.monotonic_ns() - self._t0_ns) / 1e9, 0.0) if self.t0_realtime_ns else 0.0
 
     def forget(self, shard: int) -> None:
         """A lost worker has nothing in flight any more."""

@@ -29,10 +29,11 @@ from servebench.drive.master import (
     start_workers,
     watch_workers,
 )
-from servebench.drive.options import add_arguments, settings_from_options
+from servebench.drive.options import add_arguments, in_own_directory, settings_from_options
 from servebench.drive.rig import end_test, guarded, quit_all, rig
 from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
 from servebench.drive.web_tab import add_tab
+from servebench.results.exit_code import INTERRUPTED
 
 _IMPORT_AHEAD_S = 1.0  # after T0: the workers are busy with their first requests, the master is not
 
@@ -111,7 +112,11 @@ def on_test_start(environment: Any, **_: Any) -> None:
         return  # its shard began with servebench_go, which came before the spawn message
     rig.new_test()
     _await_mock(environment.parsed_options.servebench_mock)
-    settings = settings_from_options(environment, rig.scenario_name)
+    if rig.settings is None or not environment.parsed_options.servebench_run:
+        rig.settings = settings_from_options(environment, rig.scenario_name)
+    settings = in_own_directory(rig.settings)
+    if settings.own_exit_codes:
+        environment.process_exit_code = INTERRUPTED  # until the run has come to its end
     conductor = rig.conductor = Conductor(settings, interactive=sys.stderr.isatty())
     if isinstance(runner, MasterRunner):
         start_workers(environment, conductor)
@@ -131,7 +136,12 @@ def on_test_start(environment: Any, **_: Any) -> None:
         gevent.spawn(watch_workers, environment, conductor)
     if conductor.workload.mode == "closed" and settings.own_exit_codes:
         lead_s = START_LEAD_NS / 1e9
-        gevent.spawn_later(conductor.workload.duration_s + lead_s, end_test, environment)
+        gevent.spawn_later(conductor.workload.duration_s + lead_s, _time_is_up, environment, conductor)
+
+
+def _time_is_up(environment: Any, conductor: Conductor) -> None:
+    if rig.conductor is conductor:  # else another test is under way
+        end_test(environment)
 
 
 @guarded

@@ -32,7 +32,7 @@ def await_workers(environment: Any) -> None:
 def start_workers(environment: Any, conductor: Conductor) -> None:
     """Every worker builds its shard; then each gets T0 in its own clock. Raises what kept one from it."""
     runner = environment.runner
-    rig.shards = {client.id: shard for shard, client in enumerate(runner.clients.all)}
+    rig.shards = {client.id: shard for shard, client in enumerate(_living(runner))}
     conductor.begin(shards=len(rig.shards))
     text = conductor.settings.model_dump_json()
     for client_id, shard in rig.shards.items():
@@ -68,9 +68,13 @@ def _offset(environment: Any, client_id: str, shard: int) -> ClockOffset:
     return clock_offset(pings)
 
 
+def _living(runner: Any) -> list[Any]:
+    return [client for client in runner.clients.all if client.state != "missing"]
+
+
 def living_shards(runner: Any) -> set[int]:
     """Shards whose worker still sends heartbeats."""
-    living = {client.id for client in runner.clients.all if client.state != "missing"}
+    living = {client.id for client in _living(runner)}
     return {shard for client, shard in rig.shards.items() if client in living}
 
 

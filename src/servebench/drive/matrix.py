@@ -18,6 +18,7 @@ from servebench.drive.start import RunRequest, checked_plan, start
 from servebench.errors import ServebenchError, UsageError
 from servebench.export.matrix_page import FILE, matrix_html
 from servebench.export.matrix_table import matrix_markdown, print_matrix
+from servebench.results.exit_code import INTERRUPTED
 from servebench.results.matrix import MATRIX, Matrix, MatrixRun
 from servebench.results.run_directory import SUMMARY, read_run, write_bytes, write_json
 from servebench.results.summary import summarise_run
@@ -27,7 +28,6 @@ from servebench.workload.scenario import load_scenario
 _FREE = frozenset({
     "model", "out", "print_json", "quiet", "markdown", "junit", "metrics_port", "processes", "tiers", "yes"
 })  # fmt: skip
-_INTERRUPTED = 130
 
 
 def run_matrix(request: RunRequest, models: tuple[str, ...]) -> int:
@@ -55,7 +55,7 @@ def run_matrix(request: RunRequest, models: tuple[str, ...]) -> int:
         run = _read(model, run_dir, code, hashes[model])
         matrix = dataclasses.replace(matrix, runs=(*matrix.runs, run))
         write_json(out / MATRIX, matrix.to_json())
-        if code == _INTERRUPTED:
+        if code == INTERRUPTED:
             break
     return show_matrix(matrix, out, markdown=request.markdown, as_json=request.print_json)
 
@@ -142,7 +142,7 @@ def _earlier(out: Path, settings: dict[str, Any]) -> dict[str, int]:
     return {
         tier["model"]: int(tier["exit_code"])
         for tier in tiers
-        if tier["exit_code"] != _INTERRUPTED and (out / tier["run_dir"] / SUMMARY).exists()
+        if tier["exit_code"] != INTERRUPTED and (out / tier["run_dir"] / SUMMARY).exists()
     }
 
 

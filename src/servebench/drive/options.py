@@ -5,6 +5,7 @@ the same value.
 """
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from servebench.drive.settings import RunSettings
 from servebench.drive.targets import is_xai, normalise_url
 from servebench.errors import UsageError
 from servebench.results.redaction import redact_command
-from servebench.results.run_directory import default_run_dir
+from servebench.results.run_directory import MANIFEST, default_run_dir
 from servebench.results.slo import parse_goodput, parse_slos
 from servebench.workload.plan import WorkloadPlan
 from servebench.workload.prompt_files import load_prompts
@@ -113,9 +114,18 @@ def check_window(plan: WorkloadPlan, cooldown_s: float) -> None:
 
 def free_run_dir(scenario: str, seed: int) -> Path:
     """The default run directory; two runs in one second get two."""
-    first = path = default_run_dir(datetime.now(UTC), scenario, seed)
-    n = 1
-    while path.exists():
+    return _untaken(default_run_dir(datetime.now(UTC), scenario, seed), Path.exists)
+
+
+def in_own_directory(settings: RunSettings) -> RunSettings:
+    """The settings with the next free directory, where theirs holds a run: the web UI can start many tests."""
+    run_dir = _untaken(Path(settings.run_dir), lambda path: (path / MANIFEST).exists())
+    return settings.model_copy(update={"run_dir": str(run_dir), "run_id": run_dir.name})
+
+
+def _untaken(first: Path, taken: Callable[[Path], bool]) -> Path:
+    path, n = first, 1
+    while taken(path):
         n += 1
         path = first.with_name(f"{first.name}-{n}")
     return path

@@ -2,7 +2,8 @@
 
 It is never late by accumulation (each wait is to an absolute time) and never re-anchors after a stall (a
 backlog is fired at once, each request still counting from its intended start). On Linux a timerfd at the
-hub's highest priority fires SPIN_NS early and the rest is spun; elsewhere a hub timer stands in.
+hub's highest priority fires SPIN_NS early and the rest is spun; elsewhere a hub timer stands in. However much
+is due, the hub gets a turn each MOST_NS: answers are read, and a run that is more than it can send be stopped.
 """
 
 import ctypes
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 import gevent
 
 SPIN_NS = 200_000
+MOST_NS = 5_000_000
 _TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _TFD_TIMER_ABSTIME = 1
 
@@ -104,8 +106,12 @@ class Pacer:
 
     def _run(self) -> None:
         due, now = self._due_ns, time.monotonic_ns
+        until_ns = now() + MOST_NS
         while self._timer is not None and self.position < len(due):
             at_ns = due[self.position]
+            if now() > until_ns:
+                self._timer.arm(now())
+                return
             self._prepare(self.position)
             early_ns = at_ns - now()
             if early_ns > SPIN_NS:

@@ -19,6 +19,7 @@ from gevent.event import Event
 from servebench.drive.clocks import Ping
 from servebench.drive.conductor import Conductor
 from servebench.drive.session import LoadSession
+from servebench.drive.settings import RunSettings
 from servebench.errors import ServebenchError
 
 
@@ -27,6 +28,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.scenario_name: str | None = None
+        self.settings: RunSettings | None = None  # of the first test, whose file is gone by the next
         self.conductor: Conductor | None = None
         self.session: LoadSession | None = None
         self.shards: dict[str, int] = {}  # worker id -> shard

@@ -122,7 +122,12 @@ class LoadSession:
         return not self._closing.is_set()
 
     def start(self, t0_realtime_ns: int) -> None:
-        """T0 is known: open loop begins its schedule, closed loop lets its users go at that time."""
+        """T0 is known: open loop begins its schedule, closed loop lets its users go at that time.
+
+        Nothing happens if the run has been stopped before it began.
+        """
+        if not self.running:
+            return
         t0_ns = self.t0_ns = self.loop.t0_ns = monotonic_from_realtime(t0_realtime_ns)
         self._cpu_at_start_s = time.process_time()
         self.stalls.forget()
