@@ -105,6 +105,7 @@ def test_the_offset_is_steady_and_a_step_is_counted() -> None:
     clock.offset_ns += 3_000_000
     clock.measure_again()
     assert clock.clock_steps == 1
+    assert clock.largest_step_ns == pytest.approx(3_000_000, abs=200_000)
 
 
 @LINUX

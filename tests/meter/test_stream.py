@@ -429,6 +429,13 @@ def test_events_that_the_server_bundled_are_not_coalesced() -> None:
     assert read([content("x"), bundle, content("y"), FINISH, DONE], framed=False).chunk_us(0)[1] == 2
 
 
+def test_a_clock_that_was_set_in_mid_stream_gives_no_negative_gap() -> None:
+    reader = AnswerReader()
+    reader.times.extend((1_000_000, 7_200_000_000_000, 3_000_000))  # two hours on, and back
+    chunk_us, _ = reader.chunk_us(0)
+    assert list(chunk_us) == [1_000, 2**31 - 1 - 1_000, 0]
+
+
 def test_a_stamp_that_runs_backwards_gives_no_negative_gap() -> None:
     reader = AnswerReader()
     reader.begin(200, SSE, framed=True)

@@ -148,6 +148,7 @@ def test_littles_law_holds_within_the_window_and_is_checked() -> None:
         ({"missing": ("1 of 2 workers were lost: 1",)}, "workers were lost"),
         ({"cpu_ratio": 0.97}, "97% of a core"),
         ({"loop_lag_s": 0.3}, "300 ms late"),
+        ({"clock_step_s": 3.6}, "clock was set by 3.6 s"),
         ({"warmup_s": 99.0}, "within its warm-up"),
     ],
 )

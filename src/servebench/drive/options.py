@@ -118,7 +118,7 @@ def free_run_dir(scenario: str, seed: int) -> Path:
 
 
 def in_own_directory(settings: RunSettings) -> RunSettings:
-    """The settings with the next free directory, where theirs holds a run: the web UI can start many tests."""
+    """With the next free directory where theirs holds a run: the web UI can start one test after another."""
     run_dir = _untaken(Path(settings.run_dir), lambda path: (path / MANIFEST).exists())
     return settings.model_copy(update={"run_dir": str(run_dir), "run_id": run_dir.name})
 

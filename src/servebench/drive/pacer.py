@@ -3,7 +3,7 @@
 It is never late by accumulation (each wait is to an absolute time) and never re-anchors after a stall (a
 backlog is fired at once, each request still counting from its intended start). On Linux a timerfd at the
 hub's highest priority fires SPIN_NS early and the rest is spun; elsewhere a hub timer stands in. However much
-is due, the hub gets a turn each MOST_NS: answers are read, and a run that is more than it can send be stopped.
+is due, the hub gets a turn each MOST_NS: answers are read, and a run of more than can be sent may be stopped.
 """
 
 import ctypes

@@ -13,6 +13,7 @@ from servebench.results.summary import ALL, Summary
 from servebench.results.validity import (
     LAG_FLOOR_S,
     LAG_SHARE_OF_TTFT,
+    MAX_CLOCK_STEP_S,
     MAX_CLOCK_UNCERTAINTY_S,
     MAX_COALESCED_SHARE,
     MAX_CPU_RATIO,
@@ -75,6 +76,11 @@ def health(run: Run, summary: Summary) -> str:
             "worst clock of several hosts, ±",
             figures.duration(facts.clock_uncertainty_s),
             figures.duration(MAX_CLOCK_UNCERTAINTY_S),
+        ),
+        (
+            "clock set in the run, by",
+            figures.duration(facts.clock_step_s),
+            figures.duration(MAX_CLOCK_STEP_S),
         ),
         ("CPU of the busiest process", figures.share(facts.cpu_ratio), figures.share(MAX_CPU_RATIO)),
         ("chunks", figures.count(chunks), ""),

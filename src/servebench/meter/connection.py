@@ -314,12 +314,10 @@ class Connection:
     def visit(self, now_ns: int) -> None:
         """The wheel's look: end what is past its deadline."""
         self._scheduled = False
-        if self._exchange is None:
-            return
         if self._unanswered(now_ns):
             self._not_connected(errno.ETIMEDOUT)
-            if self._exchange is None:
-                return
+        if self._exchange is None:
+            return
         deadline_ns, ending, reason = self._exchange.deadline(self._engine.timeouts, self._last_ns)
         if now_ns >= deadline_ns:
             self.end(ending, reason)
@@ -330,7 +328,8 @@ class Connection:
         """Whether the address being tried has had its part of the time to connect, and another is left."""
         engine, tries = self._engine, self._tries + 1
         return (
-            not self._connected
+            self._exchange is not None
+            and not self._connected
             and tries < len(engine.addresses)
             and now_ns >= self._opened_ns + tries * engine.connect_ns
         )

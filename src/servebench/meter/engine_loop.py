@@ -168,6 +168,7 @@ class EngineLoop:
             connections_reused=self.reused,
             stale_retries=self.stale_retries,
             clock_steps=self.stamps.clock_steps,
+            clock_step_us=self.stamps.largest_step_ns / 1e3,
             dns_us=self.dns_ns / 1e3,
             rate_limits=self.rate_limits or {},
         )

@@ -54,7 +54,9 @@ class LagHistogram:
 class Health:
     """A snapshot. reads: reads that brought bytes; missing_stamps: those without the kernel's stamp; chunks
     and coalesced (chunks with the stamp of the one before): over finished requests; lag: read - kernel
-    stamp. dns_us: what looking up the target's name took, once; rate_limits: as the target stated them."""
+    stamp. clock_steps: how often the wall clock was set, by clock_step_us at the most. dns_us: what looking
+    up the target's name took, once; rate_limits: as the target stated them.
+    """
 
     kernel_stamps: bool
     in_flight: int
@@ -70,5 +72,6 @@ class Health:
     connections_reused: int
     stale_retries: int
     clock_steps: int
+    clock_step_us: float = 0.0
     dns_us: float = 0.0
     rate_limits: dict[str, int] = field(default_factory=dict)

@@ -29,6 +29,7 @@ _UTF8 = (  # the well-formed sequences of two to four bytes (Unicode 16, table 3
 _TEXT: Final = rb"(?=.)%b(?:(?:%b)%b)*" % (_ASCII, _UTF8, _ASCII)
 _PLAIN_TEXT: Final = re.compile(_TEXT).fullmatch
 _NO_TEMPLATE: Final = b"\x00"  # no event begins with it
+_MOST_US: Final = 2**31 - 1
 _LEADS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"\xef\xbb\xbf")
 
 
@@ -355,6 +356,7 @@ class AnswerReader:
         # stamps of two clocks (kernel, user) may cross by microseconds where a kernel stamp was missing
         times = np.maximum.accumulate(np.frombuffer(self.times, dtype=np.int64))
         since_ns = np.maximum(times - sent_ns, 0)
-        steps = np.diff((since_ns + 500) // 1000, prepend=0)
+        since_us = np.minimum((since_ns + 500) // 1000, _MOST_US)  # a clock that was set is past all bounds
+        steps = np.diff(since_us, prepend=0)
         shared = int(np.count_nonzero(np.diff(times) == 0)) - self._bundled
         return array("i", steps.astype(np.int32).tobytes()), max(shared, 0)

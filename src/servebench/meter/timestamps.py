@@ -2,9 +2,9 @@
 
 The kernel stamps with CLOCK_REALTIME; `offset_ns` brings that to the monotonic clock. Both clocks slew alike,
 so the offset changes only when somebody sets the time; it is measured again each second all the same, and
-`clock_steps` counts the changes. The kernel switches stamping on some milliseconds after the first socket
-asks for it, and off after the last: `Keeper` holds one such socket and waits until a stamp has really
-come.
+`clock_steps` counts the changes, as the stamps of up to a second around one are off by as much. The kernel
+switches stamping on some milliseconds after the first socket asks for it, and off after the last: `Keeper`
+holds one such socket and waits until a stamp has really come.
 """
 
 import socket
@@ -42,12 +42,15 @@ class StampClock:
     kernel: bool
     offset_ns: int = field(default_factory=lambda: measure_offset_ns(500))
     clock_steps: int = 0
+    largest_step_ns: int = 0
     lag_ns: int = 0  # of the last read, by whichever connection
 
     def measure_again(self) -> None:
         offset_ns = measure_offset_ns(20)
-        if abs(offset_ns - self.offset_ns) > _STEP_NS:
+        step_ns = abs(offset_ns - self.offset_ns)
+        if step_ns > _STEP_NS:
             self.clock_steps += 1
+            self.largest_step_ns = max(self.largest_step_ns, step_ns)
         self.offset_ns = offset_ns
 
 

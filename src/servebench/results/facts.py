@@ -14,8 +14,9 @@ class RunFacts:
     loop_lag_s: p99 of how late the event loop came to data that had arrived. mean_in_flight: counted by the
     load generator, over the window, from starts and ends; _seen: by looking at the loop each 20 ms.
     loop_stall_s: p99 of how late a timer of 20 ms fired. clock_uncertainty_s: of the worst known clock of
-    several hosts. missing_stamps: reads that should have carried the kernel's stamp. varying: the load
-    changes by plan. missing: one line for each thing the run is known to have lost.
+    several hosts; clock_step_s: by how much a host's clock was set in the run. missing_stamps: reads that
+    should have carried the kernel's stamp. varying: the load changes by plan. missing: one line for each
+    thing the run is known to have lost.
     """
 
     mode: str = "open"
@@ -30,6 +31,7 @@ class RunFacts:
     mean_in_flight_seen: float | None = None
     loop_stall_s: float | None = None
     clock_uncertainty_s: float | None = None
+    clock_step_s: float | None = None
     missing_stamps: int = 0
     varying: bool = False
     missing: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class RunFacts:
         ]
         health = [_part(shard, "health") for shard in shards]
         lag_us = _largest(one.get("lag_p99_us") for one in health)
+        step_us = _largest(one.get("clock_step_us") for one in health if one.get("kernel_stamps"))
         stopped = bool(manifest.get("interrupted")) or bool(manifest.get("stopped_by_budget"))
         return cls(
             mode=str(manifest.get("mode", "open")),
@@ -61,6 +64,7 @@ class RunFacts:
             mean_in_flight_seen=_number(manifest.get("mean_in_flight_seen")),
             loop_stall_s=_largest(_part(shard, "loop_stall").get("p99_s") for shard in shards),
             clock_uncertainty_s=_clock_uncertainty_s(manifest),
+            clock_step_s=None if step_us is None else step_us / 1e6,
             missing_stamps=sum(int(one.get("missing_stamps") or 0) for one in health),
             varying=_varying(manifest),
             missing=tuple(_missing(manifest, shards)),

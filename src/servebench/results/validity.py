@@ -22,6 +22,7 @@ MAX_CPU_RATIO = 0.9  # of a core: past it the loop has no room to catch up
 MAX_LOOP_LAG_S = 0.100
 MAX_COALESCED_SHARE = 0.01
 MAX_CLOCK_UNCERTAINTY_S = LAG_FLOOR_S
+MAX_CLOCK_STEP_S = 0.001  # less is slewing, or the measurement's own noise on a busy machine
 MAX_LITTLE_ERROR = 0.005
 
 
@@ -65,6 +66,11 @@ def invalid_reasons(
         reasons.append(
             f"a worker's clock is known to ±{facts.clock_uncertainty_s * 1e3:.1f} ms only (at most "
             f"{MAX_CLOCK_UNCERTAINTY_S * 1e3:.0f} ms): its arrivals are that far off the schedule"
+        )
+    if facts.clock_step_s is not None and facts.clock_step_s > MAX_CLOCK_STEP_S:
+        reasons.append(
+            f"a host's clock was set by {facts.clock_step_s:.3g} s in the run: the kernel's stamps of up to "
+            "a second are off by as much"
         )
     if little_error is not None and abs(little_error) > MAX_LITTLE_ERROR:
         reasons.append(
