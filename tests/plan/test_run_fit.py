@@ -21,11 +21,12 @@ from servebench.errors import ServebenchError, UsageError
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.plan.demand import Demand
 from servebench.plan.measured_load import measured_load
+from servebench.plan.replay_errors import errors
 from servebench.plan.run_fit import KNOBS, with_factors
 from servebench.plan.simulation import SimulationResult, simulate
 from servebench.results.run_directory import PartWriter, gather_parts, read_run, write_manifest
 from servebench.results.summary import summarise_run
-from servebench.workload.scenario import parse_scenario
+from servebench.workload.scenario import load_scenario, parse_scenario
 
 CATALOG = load_catalog()
 BASE = CATALOG.tier("grok-4.3")
@@ -124,6 +125,28 @@ def test_a_hidden_profile_is_replayed_within_five_per_cent(tmp_path: Path) -> No
         assert answer[name]["median_abs_error"] < answer[f"{name}_of_the_base"]["median_abs_error"]
     for rows in answer["tpot_by_load"]:
         assert rows["replay_s"] == pytest.approx(rows["measured_s"], rel=0.12)
+
+
+@pytest.mark.slow
+def test_a_server_at_its_limit_is_fitted_too(tmp_path: Path) -> None:
+    """There TPOT is mostly prompts: the latency per layer must not be taken for what they cost."""
+    traffic = Demand(load_scenario("mixed"), BASE, seed=1).traffic(700, rate_rps=12, cv=1.0)
+    measured = simulate(traffic, tier=hidden(BASE), gpu=GPU, replicas=1, seed=1)
+    answer = calibrate(str(written(tmp_path / "run", measured)))
+    assert answer["factors"]["layer_latency_s"] < 2.2
+    assert abs(answer["tpot"]["p50_error"]) < 0.15
+    assert answer["ttft"]["p90_noise"] > 0.02  # queues amplify the noise of steps
+
+
+def test_the_noise_is_what_two_draws_differ_by() -> None:
+    draws = np.random.default_rng(3)
+    servers = 1 + 0.02 * draws.standard_normal((200, 1))
+    one = np.sort(draws.uniform(1, 2, 5_000))
+    found = errors(servers * one, one)
+    for q in QUANTILES:
+        pairs = servers[::2, 0] / servers[1::2, 0] - 1
+        assert found.noise[q] == pytest.approx(float(np.quantile(np.abs(pairs), 0.95)), rel=0.25)
+    assert errors(one[None], one).noise == {}
 
 
 def test_a_model_that_no_catalog_has_is_served_under_its_own_name(

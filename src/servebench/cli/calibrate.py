@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from servebench.cli.finite import FiniteRange
 from servebench.errors import UsageError
 
 
@@ -27,7 +28,7 @@ from servebench.errors import UsageError
 @click.option(
     "--speed",
     "speed_tokens_per_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Published output tokens/s of one user.  [default: the tier's own]",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Batch the speed is taken to mean.  [default: 32]")
@@ -52,7 +53,7 @@ from servebench.errors import UsageError
 @click.option(
     "--drafts", type=click.IntRange(0, 16), help="Draft tokens of a step.  [default: the tier's own]"
 )
-@click.option("--accepted", type=float, help="Tokens a step yields, the bonus one included.")
+@click.option("--accepted", type=FiniteRange(), help="Tokens a step yields, the bonus one included.")
 @click.option("--source", metavar="TEXT", help="Who published the speed; written into the profile.")
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the profile (YAML) here."

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from servebench.cli.finite import FiniteRange
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--scenario", default="mixed", show_default=True, help="Shipped scenario or YAML file.")
@@ -13,7 +15,7 @@ import click
 @click.option(
     "--duration",
     "duration_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     help="Seconds of arrivals (default: the scenario's).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from servebench.cli.finite import FiniteRange
 from servebench.cli.progress import Progress
 from servebench.errors import OperationError
 
@@ -46,14 +47,14 @@ if TYPE_CHECKING:
 @click.option(
     "--peak",
     "diurnal_peak",
-    type=click.FloatRange(min=1, max=10),
+    type=FiniteRange(min=1, max=10),
     default=1.6,
     show_default=True,
     help="The day's peak over its mean; assumed.",
 )
 @click.option(
     "--availability",
-    type=click.FloatRange(min=0.5, max=1),
+    type=FiniteRange(min=0.5, max=1),
     default=0.99,
     show_default=True,
     help="Of 8 GPUs and their host; assumed. 1: no spare replicas.",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from servebench.cli.finite import FiniteRange
 from servebench.cli.progress import Progress
 from servebench.errors import UsageError
 
@@ -18,7 +19,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 @click.option(
     "--rate",
     "rate_rps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Requests per second (of a scenario with sessions: sessions), mean over the day.",
 )
 @click.option("--tier", "tier_id", help="Model tier, or all to compare them. Default: the scenario's model.")
@@ -43,7 +44,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 )
 @click.option(
     "--arrival-cv",
-    type=click.FloatRange(min=0, max=20),
+    type=FiniteRange(min=0, max=20),
     default=2.0,
     show_default=True,
     help="Burstiness: coefficient of variation of the gaps between requests (1: Poisson).",
@@ -51,21 +52,21 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 @click.option(
     "--peak",
     "diurnal_peak",
-    type=click.FloatRange(min=1, max=10),
+    type=FiniteRange(min=1, max=10),
     default=1.0,
     show_default=True,
     help="The day's peak over the mean rate (disclosed: DeepSeek 1.23; ServeGen's clients 1.4 to 3.3).",
 )
 @click.option(
     "--burst",
-    type=click.FloatRange(min=0, max=10),
+    type=FiniteRange(min=0, max=10),
     default=0.0,
     show_default=True,
     help="Share by which bursts pass the day's peak.",
 )
 @click.option(
     "--availability",
-    type=click.FloatRange(min=0.5, max=1),
+    type=FiniteRange(min=0.5, max=1),
     default=1.0,
     show_default=True,
     help="Of 8 GPUs and their host, as 0.99: adds replicas that may be down.",

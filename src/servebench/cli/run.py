@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from servebench.cli.finite import FiniteRange
 from servebench.cli.run_money import money_options
 
 
@@ -24,30 +25,28 @@ from servebench.cli.run_money import money_options
     help="Run over these models, one after the other, into one table and one page; all: the catalog's five.",
 )
 @click.option(
-    "--rate", "rate_rps", type=click.FloatRange(min=0, min_open=True), help="Open loop: arrivals per second."
+    "--rate", "rate_rps", type=FiniteRange(min=0, min_open=True), help="Open loop: arrivals per second."
 )
 @click.option(
     "-u", "--users", type=click.IntRange(min=1), help="Closed loop: users with one request in flight each."
 )
-@click.option(
-    "--duration", "duration_s", type=click.FloatRange(min=0, min_open=True), help="Seconds of arrivals."
-)
+@click.option("--duration", "duration_s", type=FiniteRange(min=0, min_open=True), help="Seconds of arrivals.")
 @click.option(
     "--warmup",
     "warmup_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Seconds left out of percentiles (default: 0 for traces and runs under 60 s, else 10 %).",
 )
 @click.option(
     "--task-grace",
     "task_grace_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Seconds after the arrivals in which agents' sessions may go on (default: the scenario's).",
 )
 @click.option(
     "--cooldown",
     "cooldown_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
     help="Last seconds of arrivals left out of percentiles; load runs on through them.",
@@ -60,21 +59,21 @@ from servebench.cli.run_money import money_options
 @click.option(
     "--trace-start",
     "trace_start_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
     help="Seconds into the trace.",
 )
 @click.option(
     "--rate-scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Scale the trace's rate by thinning or superposition.",
 )
 @click.option(
     "--trace-speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Replay the trace so many times as fast (beside a mock's --time-scale).",
@@ -140,7 +139,7 @@ from servebench.cli.run_money import money_options
 @click.option(
     "--grace",
     "grace_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=30.0,
     show_default=True,
     help="Seconds to wait for what is in flight at the end.",

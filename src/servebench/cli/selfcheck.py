@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from servebench.cli.finite import FiniteRange
+
 _EXIT_INVALID = 5
 
 
@@ -22,7 +24,7 @@ def _counts(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
 @click.command("selfcheck", short_help="The instrument's error on this machine, and how much it can carry.")
 @click.option("--streams", default="100,500,1000,2000", show_default=True, callback=_counts,
               help="How many streams at once, comma-separated.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0.2, 600), default=4.0, show_default=True,
+@click.option("--seconds", type=FiniteRange(0.2, 600), default=4.0, show_default=True,
               help="Measured time of each run, once all streams are open.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(1, 100), default=1, show_default=True,
               help="Runs of each; the medians are shown.")  # fmt: skip

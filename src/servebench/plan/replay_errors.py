@@ -1,11 +1,12 @@
 """A replay against the run that it repeats: errors to print, and residuals to fit by."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from servebench.plan.measured_load import Floats, MeasuredLoad
 
@@ -17,11 +18,16 @@ FAR = 1.0  # a row off by more than e counts no more than that
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """The replay against the run. median_abs: of requests, relative. quantiles: replay over run - 1."""
+    """The replay against the run. median_abs: of requests, relative. quantiles: replay over run - 1.
+
+    noise: by how much the same quantiles of two runs of one server differ, with 95 % confidence; empty where
+    there is a single replay.
+    """
 
     median_abs: float
     quantiles: Mapping[float, float]
     n: int
+    noise: Mapping[float, float] = field(default_factory=dict)
 
 
 def errors(simulated: Floats, measured: Floats) -> Errors:
@@ -29,7 +35,13 @@ def errors(simulated: Floats, measured: Floats) -> Errors:
     rows = np.isfinite(measured) & np.isfinite(simulated).all(axis=0) & (measured > 0)
     ours, theirs = simulated[:, rows], measured[rows]
     quantiles = {q: float(_quantile(ours, q) / _quantile(theirs, q) - 1) for q in QUANTILES}
-    return Errors(float(np.median(np.abs(ours / theirs - 1))), quantiles, len(theirs))
+    noise = {}
+    if len(ours) > 1:
+        apart = t.ppf(0.975, len(ours) - 1) * 2**0.5  # of two draws with the spread of these few
+        for q in QUANTILES:
+            found = np.array([_quantile(row, q) for row in ours])
+            noise[q] = float(apart * found.std(ddof=1) / found.mean())
+    return Errors(float(np.median(np.abs(ours / theirs - 1))), quantiles, len(theirs), noise)
 
 
 def by_load(load: MeasuredLoad, simulated: Floats) -> tuple[tuple[float, float, float], ...]:

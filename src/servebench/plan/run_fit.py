@@ -32,6 +32,8 @@ PRIOR_WEIGHT = 0.01
 MAX_ROUNDS, MAX_TRIES = 6, 3  # of the fit: slopes taken, and steps tried with each
 POLISH = (0.1, 0.05, 0.025)  # of a logarithm
 REPLAYS = 3  # of each trial, with other noise: their mean is judged
+LAST_REPLAYS = 10  # of the answer: their spread is what two runs of one server differ by
+FAR_OFF = 0.5  # root of the squared residuals: a fit that ends there is stuck
 REACH = 0.8  # of a logarithm, in one step
 TOLD = 0.02  # a number that moves the fit by less than this for a factor of e is not told by the run
 _LOW, _HIGH = -3.0, 3.0  # of ln(factor): a twentieth to twenty times the base
@@ -86,7 +88,7 @@ def fit_run(
     fit = _Fit(load, tier, gpu, replicas=replicas, seed=seed, on_trial=on_trial)
     before_ttft_s, before_tpot_s = fit.replays(np.zeros(len(KNOBS)))
     solution, slopes = fit.solve()
-    ttft_s, tpot_s = fit.replays(solution)
+    ttft_s, tpot_s = fit.replays(solution, LAST_REPLAYS)
     # of the fit itself, without the prior's own rows
     told = np.sqrt((slopes[: -len(KNOBS)] ** 2).sum(axis=0)) >= TOLD
     low, high = fit.bounds
@@ -175,9 +177,9 @@ class _Fit:
             warm_keys=self._keys,
         )
 
-    def replays(self, logarithms: Floats) -> tuple[Floats, Floats]:
+    def replays(self, logarithms: Floats, count: int = REPLAYS) -> tuple[Floats, Floats]:
         """TTFT and TPOT, a row each replay."""
-        results = [self.replay(logarithms, number) for number in range(REPLAYS)]
+        results = [self.replay(logarithms, number) for number in range(count)]
         return np.stack([r.ttft_s for r in results]), np.stack([r.tpot_s for r in results])
 
     def residuals(self, logarithms: Floats) -> Floats:
@@ -212,13 +214,23 @@ class _Fit:
         return np.stack(columns, axis=1)
 
     def solve(self) -> tuple[Floats, Floats]:
+        """From one start, from the other too where that ends far off; then the best point of all polished.
+        Also the slopes there.
+        """
+        low, high = self.bounds
+        for start in self._starts():
+            self._descend(np.clip(start, low + 1e-6, high - 1e-6), low, high)
+            if self._cost(self._best()) < FAR_OFF**2:
+                break
+        found = self._polished(self._best(), low, high)
+        return found, self.slopes(found)
+
+    def _descend(self, at: Floats, low: Floats, high: Floats) -> None:
         """Levenberg and Marquardt within bounds; the trials are noisy, so a step that fails is damped and
-        tried again, and the best point of all is the answer. Also the slopes there.
+        tried again.
         """
         from scipy.optimize import lsq_linear
 
-        low, high = self.bounds
-        at = np.clip(self._start(), low + 1e-6, high - 1e-6)
         damping, dull = 0.02, 0
         for _ in range(MAX_ROUNDS):
             before, slopes, value = self._cost(at), self.slopes(at), self.residuals(at)
@@ -235,9 +247,7 @@ class _Fit:
                 damping *= 6
             dull = dull + 1 if self._cost(at) > 0.97 * before else 0
             if dull == 2:
-                break
-        found = self._polished(self._best(), low, high)
-        return found, self.slopes(found)
+                return
 
     def _polished(self, at: Floats, low: Floats, high: Floats) -> Floats:
         """One number at a time, a little up or down, as long as that helps: where slopes drown in noise."""
@@ -259,8 +269,10 @@ class _Fit:
     def _cost(self, logarithms: Floats) -> float:
         return float((self.residuals(logarithms) ** 2).sum())
 
-    def _start(self) -> Floats:
-        """The floor from the fastest TTFTs, the latency per layer from the median TPOT; the rest as it is."""
+    def _starts(self) -> tuple[Floats, Floats]:
+        """The floor from the fastest TTFTs; besides it the latency per layer from the median TPOT, which says
+        little of it where prompts fill most steps. The rest as it is.
+        """
         start = np.zeros(len(KNOBS))
         result, load = self.replay(start), self.load
         names = [knob.name for knob in KNOBS]
@@ -273,5 +285,6 @@ class _Fit:
         slower_s = float(np.median(load.tpot_s[rows]) - np.median(result.tpot_s[rows]))
         tau_s = self.tier.serving.layer_latency_s
         wanted_s = tau_s + slower_s * self.tier.serving.accepted_tokens / self.tier.shape.layers
-        start[names.index("layer_latency_s")] = np.log(max(wanted_s, tau_s / 10) / tau_s)
-        return start
+        slowed = start.copy()
+        slowed[names.index("layer_latency_s")] = np.log(max(wanted_s, tau_s / 10) / tau_s)
+        return slowed, start
