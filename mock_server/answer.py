@@ -15,7 +15,8 @@ import orjson
 from mock_server.chat_request import ChatRequest
 from mock_server.choices import SECOND_CALL_SHARE
 from mock_server.refusals import invalid_argument
-from mock_server.schema_value import SchemaError, schema_value
+from mock_server.schema_merge import SchemaError
+from mock_server.schema_value import schema_value
 from mock_server.tokens import Text, Words, cut_at_stop, lognormal_tokens, pieces_of, token_count
 from mock_server.tool_fields import Tool
 from servebench.catalog.tiers import Tier

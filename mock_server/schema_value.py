@@ -13,10 +13,9 @@ from random import Random
 from typing import Any
 
 from mock_server.pattern_text import PatternError, pattern_text
+from mock_server.schema_merge import SchemaError, kind_of, merged, resolved
 
 UNBUILT = ("not", "if", "contains", "dependentRequired", "dependentSchemas", "dependencies")
-_LOWER = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
-_UPPER = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems"})
 _MAX_DEPTH = 6
 _TRIES = 50  # of a text that both a pattern and bounds of its length must hold
 _WORDS = (
@@ -46,10 +45,6 @@ _FORMATS: Mapping[str, str] = {
     "ipv4": "192.0.2.1",
     "ipv6": "2001:db8::1",
 }
-
-
-class SchemaError(ValueError):
-    """No value is made for this schema: it is malformed, or asks for one beyond any sane size."""
 
 
 @dataclass(slots=True)
@@ -92,7 +87,7 @@ def _value(schema: Any, draw: _Draw, depth: int) -> Any:
     rng, root = draw.rng, draw.root
     if not isinstance(schema, Mapping):  # true: anything goes
         return _words(rng, 1)
-    schema = _resolved(schema, root)
+    schema = resolved(schema, root)
     for name in UNBUILT:
         if name in schema:
             raise SchemaError(f"{name} is not followed here")
@@ -103,7 +98,7 @@ def _value(schema: Any, draw: _Draw, depth: int) -> Any:
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
             return _option(schema, key, draw, depth)
-    kind = _kind(schema)
+    kind = kind_of(schema)
     if kind == "object":
         return _object(schema, draw, depth)
     if kind == "array":
@@ -121,67 +116,10 @@ def _option(schema: Mapping[str, Any], key: str, draw: _Draw, depth: int) -> Any
     options = list(schema[key]) if draw.is_generous(depth) else [schema[key][-1]]
     while True:
         try:
-            return _value(_merged([rest, options.pop(0)], draw.root), draw, depth + 1)
+            return _value(merged([rest, options.pop(0)], draw.root), draw, depth + 1)
         except SchemaError:
             if not options:
                 raise
-
-
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Local $ref followed (a chain of at most 16), allOf merged."""
-    for _ in range(16):
-        ref = schema.get("$ref")
-        if not isinstance(ref, str) or not ref.startswith("#"):
-            break
-        target: Any = root
-        for part in ref[1:].strip("/").split("/") if ref != "#" else []:
-            target = (
-                target.get(part.replace("~1", "/").replace("~0", "~"), {})
-                if isinstance(target, Mapping)
-                else {}
-            )
-        schema = {
-            **(target if isinstance(target, Mapping) else {}),
-            **{k: v for k, v in schema.items() if k != "$ref"},
-        }
-    if isinstance(schema.get("allOf"), list):
-        rest = {name: value for name, value in schema.items() if name != "allOf"}
-        return _merged([rest, *schema["allOf"]], root)
-    return schema
-
-
-def _merged(schemas: list[Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    merged: dict[str, Any] = {}
-    for schema in schemas:
-        for name, value in (_resolved(schema, root) if isinstance(schema, Mapping) else {}).items():
-            if name == "properties" and isinstance(merged.get(name), dict):
-                merged[name] = {**merged[name], **value}
-            elif name == "required" and isinstance(merged.get(name), list):
-                merged[name] = [*merged[name], *value]
-            else:
-                merged[name] = _tighter(name, merged[name], value) if name in merged else value
-    return merged
-
-
-def _tighter(name: str, one: Any, other: Any) -> Any:
-    """Of two values of a keyword: the bound that holds both, or the later."""
-    if True in (one is True, other is True):  # draft 4 has exclusive bounds as flags
-        return True
-    return max(one, other) if name in _LOWER else min(one, other) if name in _UPPER else other
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = next((name for name in kind if name != "null"), "null")
-    if isinstance(kind, str):
-        return kind
-    hints = {
-        "object": ("properties", "required"),
-        "array": ("items", "prefixItems"),
-        "number": ("minimum", "maximum"),
-    }
-    return next((name for name, keys in hints.items() if any(key in schema for key in keys)), "string")
 
 
 def _object(schema: Mapping[str, Any], draw: _Draw, depth: int) -> dict[str, Any]:
