@@ -12,7 +12,7 @@ from mock_server.catalog_api import CatalogApi, json_response
 from mock_server.chat_api import ChatApi
 from mock_server.choices import MAX_BODY_BYTES
 from mock_server.clock import EngineClock
-from mock_server.connection import WrittenResponse
+from mock_server.connection import WrittenResponse, written
 from mock_server.counts import added
 from mock_server.debug_api import DebugApi
 from mock_server.fault_rules import MockConfig
@@ -107,6 +107,8 @@ class Mock:
             return response
         except HandOverError as error:
             return self._hand_over(request, error)
+        except ConnectionResetError:  # its client has left, or a fault has ended it: nothing more to say
+            return written(keep_alive=False)
         except RefusalError as refusal:
             return _refused(refusal, {})
         except web.HTTPRequestEntityTooLarge:
