@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mock_server.pattern_text import PatternError, pattern_text
-from mock_server.schema_value import SchemaError, schema_value
+from mock_server.schema_merge import SchemaError
+from mock_server.schema_value import schema_value
 
 atoms = st.sampled_from(
     ["a", "Z", r"\d", r"\w", r"\s", r"\D", r"\W", r"\S", ".", "[a-f0-9]", "[^a-z]", r"\.", "[-_]"]
