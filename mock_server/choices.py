@@ -32,6 +32,8 @@ A test that leans on one of these shows how the mock behaves, not how api.x.ai b
   takes nothing from the buckets.
 - A full queue: 429 with the capacity message, the form it was seen in; a replica that is down or starts: 503.
 - An answer that a fault ends before its time is not billed; one that is only garbled or lacks its usage is.
+- With max tokens given, plain text is exactly that long ("length"): load tests set lengths so.
+- A deferred completion meets no faults of bytes when it is fetched; one whose replica crashed is 503, once.
 - A tool is called when tools are given, tool_choice permits and the last message is the user's.
 - prompt + answer never pass the context: the answer is cut there with finish_reason "length".
 """
