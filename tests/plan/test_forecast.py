@@ -1,16 +1,19 @@
 """A forecast: sums over what the workload would send, dollars by the bill's own rules, bounds that hold."""
 
+import json
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from servebench.catalog.load import load_catalog
 from servebench.cost.bill import Usage, bill, usd
 from servebench.cost.bound import Bounds, bound_terms
 from servebench.drive.options import build_plan
-from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast, forecast
+from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Counts, Forecast, forecast
 from servebench.workload.plan import Workload
 from servebench.workload.scenario import load_scenario
+from servebench.workload.traces import parse_trace
 from tests.workload.plans import CHAT, plan
 
 CATALOG = load_catalog()
@@ -88,6 +91,33 @@ def test_a_request_without_a_limit_counts_the_models_own() -> None:
     row = of(plan({"name": "c", "input_tokens": 300}).build()).classes[ALL]
     assert row.unlimited == row.requests
     assert row.output_tokens.p50 == CATALOG.tier("grok-4.3").default_max_output_tokens
+
+
+def test_a_trace_is_told_by_its_own_moments() -> None:
+    """Eleven prompts a second apart, then one: by hand, in blocks of 512 tokens."""
+    head = {"output_length": 40, "hash_ids": [1, 2]}
+    rows = [{"timestamp": 1000 * k, "input_length": 1024, **head} for k in range(10)]
+    rows += [{"timestamp": 10_000, "input_length": 100, "output_length": 7, "hash_ids": [9]}]
+    rows += [{"timestamp": 20_500, "input_length": 700, "output_length": 7, "hash_ids": [1, 3]}]
+    trace = parse_trace("\n".join(map(json.dumps, rows)), name="t.jsonl")
+    one = of(plan(trace=trace.arrays()).build())
+    assert one.mean_rps == pytest.approx(12 / (20.5 + 20.5 / 11))
+    gaps = [1.0] * 10 + [10.5]
+    assert one.gap_cv == pytest.approx(float(np.std(gaps) / np.mean(gaps)))
+    counts = np.array([1] * 11 + [0] * 9 + [1, 0])  # the whole seconds of 22.4
+    (_, second), *longer = one.dispersion
+    assert second == pytest.approx(float(counts.var() / counts.mean()))
+    assert longer == [(10.0, None), (60.0, None)], "fewer than ten windows"
+    assert one.trace is not None
+    assert one.trace.input_tokens == Counts(p50=1024, p90=1024, p99=1024, max=1024, sum=11_040)
+    assert one.trace.output_tokens == Counts(p50=40, p90=40, p99=40, max=40, sum=414)
+    # nine prompts whole, and the first block of the last
+    assert one.trace.cache_share == pytest.approx((9 * 1024 + 512) / 11_040)
+    assert one.classes[ALL].prompt_tokens.sum > 11_040, "the prompt of 100 was raised to the preamble"
+    told = one.to_json()
+    assert told["trace"]["block_tokens"] == 512
+    assert told["dispersion"][1] == {"window_s": 10.0, "index": None}
+    assert of(plan().build()).trace is None
 
 
 def test_sessions_count_their_calls_and_closed_loops_a_sample() -> None:

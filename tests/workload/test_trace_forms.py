@@ -1,4 +1,4 @@
-"""The other forms of traces, and the moments of the published ones against what is published of them."""
+"""The other forms of traces: what is read of their rows, and client profiles drawn."""
 
 import json
 
@@ -7,8 +7,7 @@ import pytest
 
 from servebench.errors import UsageError
 from servebench.workload.servegen import parse_clients
-from servebench.workload.traces import Trace, load_trace, parse_trace, read_trace
-from tests.data_dir import find_data
+from servebench.workload.traces import parse_trace, read_trace
 from tests.workload.plans import plan
 
 BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
@@ -16,7 +15,8 @@ BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Ty
 45,ChatGPT,1087,230,1317,Conversation log
 45,GPT-4,417,276,693,API log
 118,GPT-4,500,0,500,API log
-118.0,GPT-4,11,7,18,API log"""
+118.0,GPT-4,11,7,18,API log
+120,ChatGPT,0,0,0,API log"""
 
 CLIENTS = {
     "source": "made for this test",
@@ -60,13 +60,14 @@ def test_burstgpt_is_read_with_and_without_its_sessions(extended: bool) -> None:
     text = BURSTGPT
     if extended:
         lines = [line.split(",") for line in text.splitlines()]
-        extra = [["Session ID", "Elapsed time"], *[["1722ac82", "43"]] * 5]
+        extra = [["Session ID", "Elapsed time"], *[["1722ac82", "43"]] * 6]
         rows = [[line[0], *more, *line[1:]] for line, more in zip(lines, extra, strict=True)]
         text = "\n".join(map(",".join, rows))
     trace = parse_trace(text, name="t")
     assert trace.input_tokens.tolist() == [472, 1087, 417, 11]  # a row without an answer failed there
     assert trace.output_tokens.tolist() == [18, 230, 276, 7]
-    assert trace.skipped == 1
+    assert trace.skipped == 2
+    assert "2 rows of t failed" in plan(trace=trace.arrays()).build().notes[-1]
     # whole seconds, some twice: spread inside their second
     assert np.all(trace.arrival_ns // 10**9 - np.array([0, 40, 40, 113]) == 0)
     assert len(np.unique(trace.arrival_ns % 10**9)) == 4
@@ -157,48 +158,3 @@ def test_clients_in_a_file_become_a_trace(tmp_path: object) -> None:
 def test_what_are_no_clients_is_a_usage_error(wrong: str) -> None:
     with pytest.raises(UsageError, match=r"f\.json"):
         parse_clients(wrong, name="f.json", category="a/b")
-
-
-@pytest.mark.parametrize(
-    ("file", "inputs", "outputs", "gap_cv"),
-    [
-        ("azure2023/AzureLLMInferenceTrace_code.csv", (7.00, 1.36), (2.79, 0.85), 13),
-        ("azure2023/AzureLLMInferenceTrace_conv.csv", (6.63, 0.99), (5.02, 0.86), 1.09),
-        ("mooncake/conversation_trace.jsonl", (8.74, 1.20), (5.34, 1.36), None),
-    ],
-)
-def test_published_traces_have_the_moments_published_of_them(
-    file: str, inputs: tuple[float, float], outputs: tuple[float, float], gap_cv: float | None
-) -> None:
-    trace: Trace = load_trace(find_data(*file.split("/")))
-    for vector, law in ((trace.input_tokens, inputs), (trace.output_tokens, outputs)):
-        logs = np.log(vector)
-        assert (logs.mean(), logs.std()) == pytest.approx(law, abs=0.01)
-    gaps = np.diff(trace.arrival_ns)
-    if gap_cv is not None:
-        assert gaps.std() / gaps.mean() == pytest.approx(gap_cv, rel=0.05)
-    else:  # three-second bins, spread: no burst of ten every third second is left
-        counts = np.bincount(trace.arrival_ns // 10**9)[:-1]
-        assert counts.mean() == pytest.approx(12_031 / 3540, rel=0.01)
-        phases = [counts[k : 3540 - 3 + k : 3].mean() for k in range(3)]
-        assert phases == pytest.approx([counts.mean()] * 3, rel=0.1)
-        assert abs(np.corrcoef(trace.input_tokens, trace.output_tokens)[0, 1]) < 0.2
-
-
-@pytest.mark.parametrize(
-    ("category", "top_share", "bursty"),
-    [("language/m-mid", 0.659, True), ("reason/deepseek-r1", 0.677, False)],
-)
-def test_servegens_clients_are_drawn_as_its_file_has_them(
-    category: str, top_share: float, bursty: bool
-) -> None:
-    path = find_data("servegen", "servegen_top_clients.json")
-    raw = json.loads(path.read_text(encoding="utf-8"))["categories"][category]
-    assert sum(client["share"] for client in raw["clients"][:10]) == pytest.approx(top_share, abs=0.001)
-    scale = 20 / raw["mean_rps"]
-    trace = read_trace(f"{path}#{category}", start_s=36_000, duration_s=1200, rate_scale=scale, seed=2)
-    expected = sum(sum(client["rate_series_10min"][60:62]) * 600 * scale for client in raw["clients"])
-    assert len(trace) == pytest.approx(expected, rel=0.15)
-    minutes = trace.arrival_ns[trace.arrival_ns < 600 * 10**9] // (5 * 10**9)
-    counts = np.bincount(minutes, minlength=120)
-    assert (counts.var() / counts.mean() > 2) == bursty  # its largest client's gaps have a CV of 4, or 0.8

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from servebench.export import figures
-from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast
+from servebench.plan.forecast import ALL, CLOSED_SAMPLE, Forecast, TraceForecast
 
 _BAR = 40
 _CACHE_APART = 0.05
@@ -43,6 +43,9 @@ def print_forecast(one: Forecast, out: Console) -> None:
             f"open loop, seed {one.seed}: {whole.arrivals:,} arrivals{calls} in {when}, "
             f"{figures.rate(one.mean_rps)}/s, {figures.rate(one.peak_rps)} in the busiest second"
         )
+        out.print(_burstiness(one), soft_wrap=True)
+        if one.trace is not None:
+            _print_trace(one.trace, whole.arrivals, out)
         out.print(_over_time(one))
     else:
         out.print(
@@ -54,6 +57,30 @@ def print_forecast(one: Forecast, out: Console) -> None:
     out.print(_dollars(one))
     for line in _endings(one):
         out.print(line, soft_wrap=True)
+
+
+def _burstiness(one: Forecast) -> str:
+    told = [(window_s, index) for window_s, index in one.dispersion if index is not None]
+    gaps = "too few gaps for a CV" if one.gap_cv is None else f"CV of the gaps {one.gap_cv:.3g}"
+    if not told:
+        return f"{gaps} (of a Poisson process 1)"
+    indices = ", ".join(f"{index:.3g}" for _, index in told)
+    windows = ", ".join(f"{window_s:g}" for window_s, _ in told)
+    return f"{gaps}, variance over mean of the counts in {windows} s {indices} (of a Poisson process 1 each)"
+
+
+def _print_trace(trace: TraceForecast, requests: int, out: Console) -> None:
+    """The trace by its own lengths: those that are sent follow, raised to what preamble and tools take."""
+    left_out = f", without the {trace.skipped:,} rows of its file that failed" if trace.skipped else ""
+    out.print(Text(f"trace {trace.name}{left_out}"), soft_wrap=True)
+    table = _table("", "mean", "p50", "p90", "p99", "max", "came before")
+    for name, tokens in (("input tokens", trace.input_tokens), ("output tokens", trace.output_tokens)):
+        counts = (tokens.p50, tokens.p90, tokens.p99, tokens.max)
+        before = figures.NOTHING
+        if name == "input tokens" and trace.cache_share is not None:
+            before = f"{trace.cache_share:.1%} in blocks of {trace.block_tokens}"
+        table.add_row(name, f"{tokens.sum / max(requests, 1):,.1f}", *(f"{n:,}" for n in counts), before)
+    out.print(table)
 
 
 def _over_time(one: Forecast) -> Table:

@@ -17,6 +17,7 @@ from servebench.catalog.prices import PriceSheet
 from servebench.catalog.tiers import Tier
 from servebench.cost.bill import token_charges, usd_text
 from servebench.cost.bound import UNKNOWN_OUTPUT_TOKENS, Bounds
+from servebench.workload.moments import gap_cv, index_of_dispersion
 from servebench.workload.plan import Workload
 from servebench.workload.planned import Planned, planned
 from servebench.workload.sessions import join_id
@@ -27,6 +28,7 @@ ALL = "all"
 CLOSED_SAMPLE = 1000  # requests of a closed loop, which has no number of its own
 _BODIES = 400  # whose bytes are looked at; the sum is scaled
 _BINS = 12
+_WINDOWS_S = (1.0, 10.0, 60.0)  # in which counts are compared with a Poisson process's
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,31 @@ class ClassForecast:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceForecast:
+    """A trace by its own lengths, before preamble and tools raise some of them. skipped: rows left out of the
+    whole file. cache_share: of its input tokens those in leading blocks that an earlier prompt had, None
+    where it names no blocks.
+    """
+
+    name: str
+    skipped: int
+    input_tokens: Counts
+    output_tokens: Counts
+    block_tokens: int | None
+    cache_share: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        row = {name: getattr(self, name) for name in self.__slots__}
+        return {name: v.to_json() if isinstance(v, Counts) else v for name, v in row.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
-    """rate_bins: (from_s, to_s, arrivals/s, prompt tokens/s) over the run; () for a closed loop, whose
-    classes are of its first CLOSED_SAMPLE requests. reasoning_bound_tokens by class; bound_source: whose word
-    it is; prompt_stretch: how much longer a prompt is taken to be where the tokenizer is not known.
+    """gap_cv and dispersion (window_s, index) are those of the arrivals (workload/moments.py).
+
+    rate_bins: (from_s, to_s, arrivals/s, prompt tokens/s) over the run; () for a closed loop, whose classes
+    are of its first CLOSED_SAMPLE requests. reasoning_bound_tokens by class; bound_source: whose word it is;
+    prompt_stretch: how much longer a prompt is taken to be where the tokenizer is not known.
     """
 
     scenario: str
@@ -90,6 +113,9 @@ class Forecast:
     schedule_hash: str
     classes: Mapping[str, ClassForecast]
     peak_rps: float
+    gap_cv: float | None
+    dispersion: tuple[tuple[float, float | None], ...]
+    trace: TraceForecast | None
     rate_bins: tuple[tuple[float, float, float, float], ...]
     stated_cache_share: float | None
     reasoning_bound_tokens: Mapping[str, int]
@@ -113,6 +139,8 @@ class Forecast:
             "schema": 1,
             **shown,
             "mean_rps": self.mean_rps,
+            "dispersion": [{"window_s": window_s, "index": index} for window_s, index in self.dispersion],
+            "trace": None if self.trace is None else self.trace.to_json(),
             "rate_over_time": bins,
             "classes": {name: one.to_json() for name, one in self.classes.items()},
             "reasoning_bound_tokens": dict(self.reasoning_bound_tokens),
@@ -134,7 +162,8 @@ def forecast(workload: Workload, *, tier: Tier | None, bounds: Bounds | None, re
         scenario=plan.scenario.name, model=workload.model, mode=workload.mode, seed=plan.seed,
         duration_s=workload.duration_s, warmup_s=workload.warmup_s, users=workload.users,
         schedule_hash=workload.schedule_hash, classes=_classes(workload, rows, tier, bounds, retries),
-        peak_rps=peak_rps, rate_bins=bins,
+        peak_rps=peak_rps, gap_cv=gap_cv(workload.intended_ns), dispersion=_dispersion(workload),
+        trace=_trace(workload), rate_bins=bins,
         stated_cache_share=plan.scenario.cache_share if own_shares else None,
         reasoning_bound_tokens=_reasoning_bounds(workload, bounds),
         bound_source=None if bounds is None else bounds.terms.source,
@@ -143,6 +172,28 @@ def forecast(workload: Workload, *, tier: Tier | None, bounds: Bounds | None, re
         price_kind=None if sheet is None else sheet.source.kind,
         notes=workload.notes,
     )  # fmt: skip
+
+
+def _dispersion(workload: Workload) -> tuple[tuple[float, float | None], ...]:
+    if workload.mode != "open":
+        return ()
+    starts, duration_s = workload.intended_ns, workload.duration_s
+    return tuple((w, index_of_dispersion(starts, window_s=w, duration_s=duration_s)) for w in _WINDOWS_S)
+
+
+def _trace(workload: Workload) -> TraceForecast | None:
+    trace, blocks = workload.plan.trace, workload.trace_blocks
+    if trace is None:
+        return None
+    columns = workload.columns()
+    return TraceForecast(
+        name=trace.name,
+        skipped=trace.skipped,
+        input_tokens=Counts.of(columns.asked_tokens),
+        output_tokens=Counts.of(columns.output_tokens),
+        block_tokens=None if blocks is None else blocks.block_tokens,
+        cache_share=None if blocks is None else blocks.hit_share(columns.asked_tokens),
+    )
 
 
 def _reasoning_bounds(workload: Workload, bounds: Bounds | None) -> dict[str, int]:

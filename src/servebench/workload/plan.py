@@ -245,6 +245,9 @@ class Workload:
         if self._whole is None:
             return ()
         notes = self._whole.notes(self.plan.context_length_tokens)
+        if self.plan.trace is not None and self.plan.trace.skipped:
+            rows = f"{self.plan.trace.skipped:,} rows of {self.plan.trace.name} failed where it was recorded"
+            notes = (*notes, f"{rows} (no prompt or no answer), and are left out")
         own, sent = self.plan.prompts, len(self.intended_ns)
         if own is not None and sent > len(own.messages):
             repeats = f"{len(own.messages)} prompts for {sent} requests: repeats hit the prefix cache"

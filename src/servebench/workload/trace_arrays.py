@@ -12,6 +12,7 @@ Ints = NDArray[np.int64]
 class TraceArrays(BaseModel):
     """Starts (ns since the start of the run, sorted) and lengths, row k of request k; and, of a trace that
     tells which prompts share their beginnings, the ids of all prompts' blocks, packed (trace_blocks.py).
+    skipped: rows of its file that are not here, because they failed where they were recorded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,6 +24,7 @@ class TraceArrays(BaseModel):
     duration_s: float = Field(gt=0)
     block_tokens: int | None = Field(default=None, gt=0)
     block_ids: str | None = None
+    skipped: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _even(self) -> "TraceArrays":

@@ -4,7 +4,7 @@ wrong with it.
     azure     CSV TIMESTAMP,ContextTokens,GeneratedTokens (2023 and 2024; stamps to 100 ns, with or without
               a zone): github.com/Azure/AzurePublicDataset, CC-BY-4.0; Patel et al., ISCA 2024; Stojkovic et
               al., HPCA 2025
-    burstgpt  CSV Timestamp (s), Request tokens, Response tokens (0 = failed: skipped), other columns:
+    burstgpt  CSV Timestamp (s), Request tokens, Response tokens (a 0 = failed: skipped), other columns:
               github.com/HPMLL/BurstGPT; Wang et al., 2024
     mooncake  JSONL timestamp (ms), input_length, output_length, hash_ids of 512-token blocks:
               github.com/kvcache-ai/Mooncake, Apache-2.0; Qin et al., FAST 2025
@@ -15,9 +15,10 @@ wrong with it.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Literal
 
 from servebench.errors import UsageError
@@ -39,7 +40,8 @@ COLUMNS: dict[Form, tuple[str, str, str]] = {
 BLOCK_TOKENS: dict[Form, int] = {"mooncake": 512, "bailian": 16}
 # recorded in bins or whole seconds, and so spread when read; the others are replayed to the ns they state
 COARSE: frozenset[Form] = frozenset({"burstgpt", "mooncake", "bailian"})
-_SKIPS_EMPTY: frozenset[Form] = frozenset({"burstgpt", "bailian"})  # failures are rows without an answer
+# failures are rows without an answer, most of them without a prompt too
+_SKIPS_EMPTY: frozenset[Form] = frozenset({"burstgpt", "bailian"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,16 @@ class _SkipError(ValueError):
     """A row that asked for nothing that can be replayed."""
 
 
-def read_rows(text: str, name: str) -> tuple[Form, Iterator[tuple[int, Row | str | None]]]:
+def read_rows(lines: Iterable[str], name: str) -> tuple[Form, Iterator[tuple[int, Row | str | None]]]:
     """The form of a file, and per line its number with a row, a problem, or None for a row left out."""
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    number, first = next(numbered, (1, ""))
     if first.lstrip().startswith("{"):
         form = _jsonl_form(first)
-        return form, _rows(form, _objects(lines))
-    return _csv(lines, name)
+        return form, _rows(form, _objects(chain([(number, first)], numbered)))
+    header = [column.strip() for column in first.split(",")]
+    form = _csv_form(header, number, name)
+    return form, _rows(form, _records(numbered, header))
 
 
 def _jsonl_form(first: str) -> Form:
@@ -76,33 +80,30 @@ def _jsonl_form(first: str) -> Form:
     return "bailian" if "chat_id" in keys else "mooncake"
 
 
-def _objects(lines: list[str]) -> Iterator[tuple[int, Any | str]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+def _objects(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Any | str]]:
+    for number, line in numbered:
         try:
             yield number, json.loads(line)
         except (ValueError, RecursionError) as error:
             yield number, f"not JSON: {error}"
 
 
-def _csv(lines: list[str], name: str) -> tuple[Form, Iterator[tuple[int, Row | str | None]]]:
-    header = [column.strip() for column in lines[0].split(",")] if lines else []
+def _csv_form(header: list[str], number: int, name: str) -> Form:
     form: Form = "burstgpt" if "Request tokens" in header else "azure"
     missing = [column for column in COLUMNS[form] if column not in header]
     if missing:
         known = "; ".join(",".join(COLUMNS[form]) for form in ("azure", "burstgpt"))
         raise UsageError(
-            f"{name}, line 1: must be the columns {known} or a JSON object with "
+            f"{name}, line {number}: must be the columns {known} or a JSON object with "
             f"{', '.join(COLUMNS['plain'])}; {', '.join(missing)} is missing"
         )
-    return form, _rows(form, _records(lines, header))
+    return form
 
 
-def _records(lines: list[str], header: list[str]) -> Iterator[tuple[int, Mapping[str, str] | str]]:
-    for number, line in enumerate(lines[1:], 2):
-        if not line.strip():
-            continue
+def _records(
+    numbered: Iterable[tuple[int, str]], header: list[str]
+) -> Iterator[tuple[int, Mapping[str, str] | str]]:
+    for number, line in numbered:
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) != len(header):
             yield number, f"has {len(cells)} columns where the header has {len(header)}"
@@ -123,7 +124,7 @@ def _rows(form: Form, records: Iterator[tuple[int, Any]]) -> Iterator[tuple[int,
             continue
         try:
             stamp, given, made = (record[key] for key in columns)
-            if form in _SKIPS_EMPTY and str(made).strip() == "0":
+            if form in _SKIPS_EMPTY and "0" in (str(given), str(made)):
                 raise _SkipError
             yield (
                 number,
@@ -160,6 +161,8 @@ def _stamp_ns(text: str, days: dict[str, int]) -> int:
     if match is None:
         raise ValueError(f"TIMESTAMP must look like 2023-11-16 18:15:46.6805900, got {text!r}")
     day, clock, fraction, zone = match.groups()
+    if not "1700" <= day < "2200":
+        raise ValueError(f"TIMESTAMP must be of the years 1700 to 2199, got {text!r}")
     zone = "+00:00" if zone in (None, "Z") else zone
     if day + zone not in days:
         days[day + zone] = round(datetime.fromisoformat(f"{day}T00:00:00{zone}").astimezone(UTC).timestamp())
@@ -177,7 +180,8 @@ def _number_ns(value: Any, key: str, unit_s: float) -> int:
             value = float(value)
         except ValueError:
             raise ValueError(f"{key} must be a number of seconds, got {value!r}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value * unit_s) < 1e9:
+    # compared before it is multiplied: a whole number may be too large for a float
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9 / unit_s:
         unit = "seconds" if unit_s == 1 else "milliseconds"
         raise ValueError(f"{key} must be a number of {unit}, got {value!r}")
     return round(value * round(_NS * unit_s))
