@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,19 @@ def test_an_unknown_tier_ends_with_code_2_and_no_traceback() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("servebench: unknown tier 'grok-9'; known: grok-4.3")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_nobody_takes_is_one_sentence_or_none() -> None:
+    command = [sys.executable, "-m", "servebench", "prices", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "servebench: No space left on device: the output\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_modelled_price_is_marked_with_its_band(tmp_path: Path) -> None:

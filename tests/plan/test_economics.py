@@ -4,6 +4,7 @@ import datetime
 from decimal import Decimal
 
 import pytest
+from scipy.stats import binom
 
 from servebench.catalog.load import load_catalog
 from servebench.catalog.provenance import Kind
@@ -158,6 +159,9 @@ def test_spares_keep_enough_replicas_up() -> None:
     assert spare_replicas(1, availability=0.99) == 1  # both down once in 10,000; alone once in 100
     assert spare_replicas(5, availability=1.0) == 0
     assert spare_replicas(100, availability=0.99) > spare_replicas(10, availability=0.99)
+    for replicas in (1, 7, 60, 900):
+        fewest = next(k for k in range(99) if binom.cdf(k, replicas + k, 0.01) >= 0.999)
+        assert spare_replicas(replicas, availability=0.99) == fewest
     assert peak_rps(100, diurnal_peak=1.23, burst=0.5) == pytest.approx(184.5)
     with pytest.raises(ValueError, match="peak"):
         peak_rps(100, diurnal_peak=0.9)

@@ -124,9 +124,9 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments: tuple[str, ...], senten
 
 
 def test_a_file_that_cannot_be_written_is_exit_1(scenario: str, tmp_path: Path) -> None:
-    done = plan(scenario, "--slo", "tpot p99 < 1ms", "--out", str(tmp_path / "no" / "plan.json"))
+    done = plan(scenario, "--slo", "tpot p99 < 1ms", "--out", f"{scenario}/plan.json")
     assert done.returncode == 1
-    assert "cannot write" in done.stderr
+    assert "plan.json could not be written" in done.stderr
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from servebench.results.run_directory import (
     gather_parts,
     gather_run,
     read_run,
+    write_bytes,
     write_manifest,
 )
 from tests.results import made_run
@@ -249,3 +250,21 @@ def test_gathering_and_reading_at_once_is_the_same(made: made_run.Made, parts: i
         for name in ("requests.jsonl", "chunks.i32"):
             assert (other / name).read_bytes() == (one / name).read_bytes()
         assert gather_run(other).records == plain.records  # nothing left to gather: it reads
+
+
+def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
+    """/dev/stdout, or a link to a file that others hold open: a replacement would cut them off."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_bytes(tmp_path / "pipe", b"told")
+    assert os.read(reader, 10) == b"told"
+    os.close(reader)
+    with pytest.raises(OperationError, match="could not be written"):
+        write_bytes(real / "under", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real"]

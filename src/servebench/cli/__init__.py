@@ -3,6 +3,7 @@ imported before anything that touches ssl or sockets, and `--help` must be quick
 """
 
 import importlib
+import os
 import sys
 
 import click
@@ -56,7 +57,11 @@ def cli() -> None:
 def main() -> None:
     """The console script: what a user did wrong ends as a sentence and an exit code, never a traceback."""
     try:
-        cli.main(standalone_mode=False)
+        try:
+            cli.main(standalone_mode=False)
+        finally:
+            if sys.stdout is not None:  # closed by who started it
+                sys.stdout.flush()  # what it can't write shows here, not in a traceback at exit
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -67,3 +72,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("servebench: interrupted", err=True)
         sys.exit(130)
+    except OSError as error:  # of the output: files and sockets have sentences of their own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):  # else who read it has had enough
+            click.echo(f"servebench: {error.strerror or error}: {error.filename or 'the output'}", err=True)
+        sys.exit(1)

@@ -137,16 +137,13 @@ def _progress(count: int) -> Callable[[str], None]:
 def _deliver(found: "Study", *, as_json: bool, out: Path | None) -> None:
     from servebench.export import economics_page as page
     from servebench.export import economics_table as table
+    from servebench.results.run_directory import write_bytes
 
     text = json.dumps(table.to_json(found), indent=2)
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / page.FILE).write_text(page.economics_html(found), encoding="utf-8")
-            (out / page.MARKDOWN_FILE).write_text(table.markdown(found), encoding="utf-8")
-            (out / page.JSON_FILE).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OperationError(f"cannot write to {out}: {error.strerror}") from None
+        write_bytes(out / page.FILE, page.economics_html(found).encode())
+        write_bytes(out / page.MARKDOWN_FILE, table.markdown(found).encode())
+        write_bytes(out / page.JSON_FILE, f"{text}\n".encode())
     if as_json:
         click.echo(text)
         return

@@ -24,7 +24,8 @@ def command(name: str, out: str | None, force: bool) -> None:
     import re
     from pathlib import Path
 
-    from servebench.errors import OperationError, UsageError
+    from servebench.errors import UsageError
+    from servebench.results.run_directory import write_bytes
     from servebench.workload.scenario import parse_scenario, scenario_text
 
     text = scenario_text(name)
@@ -36,13 +37,7 @@ def command(name: str, out: str | None, force: bool) -> None:
     if out == "-":
         click.echo(text, nl=False)
         return
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(
-            f"{path} is already there: choose another --out, or --force to overwrite it"
-        ) from None
-    except OSError as error:
-        raise OperationError(f"{path}: cannot be written: {error.strerror}") from None
+    if path.exists() and not force:
+        raise UsageError(f"{path} is already there: choose another --out, or --force to overwrite it")
+    write_bytes(path, text.encode())
     click.echo(f"Wrote {path}. Edit it, then: servebench run {path}")

@@ -13,7 +13,7 @@ import click
 from servebench.catalog.load import Catalog
 from servebench.catalog.provenance import Kind, Source
 from servebench.catalog.tiers import Tier
-from servebench.errors import OperationError, UsageError
+from servebench.errors import UsageError
 
 if TYPE_CHECKING:
     from servebench.plan.measured_load import MeasuredLoad
@@ -41,7 +41,7 @@ def run(catalog: Catalog, request: Request) -> None:
     from servebench.catalog.profile import profile_text
     from servebench.plan.measured_load import measured_load
     from servebench.plan.run_fit import cited, fit_run
-    from servebench.results.run_directory import read_run
+    from servebench.results.run_directory import read_run, write_bytes
     from servebench.results.summary import summarise_run
 
     found = read_run(request.run)
@@ -58,10 +58,7 @@ def run(catalog: Catalog, request: Request) -> None:
     tier = _with_lengths(_named(tier, base, model), found.manifest, found.records, run_id=run_id, date=today)
     if request.out is not None:
         head = "\n".join([f"{tier.name}, as the run {run_id} measured it.", *_error_lines(fitted)])
-        try:
-            request.out.write_text(profile_text(tier, head=head), encoding="utf-8")
-        except OSError as error:
-            raise OperationError(f"cannot write {request.out}: {error.strerror}") from None
+        write_bytes(request.out, profile_text(tier, head=head).encode())
     answer = to_json(fitted, tier, base, load, request)
     if request.as_json:
         click.echo(json.dumps(answer, indent=2))

@@ -19,7 +19,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 @click.option(
     "--rate",
     "rate_rps",
-    type=FiniteRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True, max=1e9),
     help="Requests per second (of a scenario with sessions: sessions), mean over the day.",
 )
 @click.option("--tier", "tier_id", help="Model tier, or all to compare them. Default: the scenario's model.")

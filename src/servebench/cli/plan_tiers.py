@@ -13,10 +13,11 @@ from servebench.catalog.tiers import Tier
 from servebench.cli.plan_table import cheapest, print_tiers
 from servebench.engine.disaggregation import parse_split
 from servebench.engine.step_time import StepTimeModel
-from servebench.errors import OperationError, UsageError
+from servebench.errors import UsageError
 from servebench.plan.capacity import Planner
 from servebench.plan.fleet_plan import FleetPlan, Load, plan_fleet
 from servebench.plan.objectives import judges
+from servebench.results.run_directory import write_bytes
 from servebench.results.slo import Slo, parse_slos
 from servebench.workload.scenario import Scenario
 
@@ -142,7 +143,4 @@ def _slos(texts: tuple[str, ...], scenario: Scenario, *, prefill_tokens_per_s: f
 
 def write_text(path: Path, text: str) -> None:
     """Raises OperationError where it can't be written."""
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OperationError(f"cannot write {path}: {error.strerror}") from None
+    write_bytes(path, f"{text}\n".encode())

@@ -22,6 +22,7 @@ from servebench.plan.calibration import (
     CalibrationError,
     calibrate_published,
 )
+from servebench.results.run_directory import write_bytes
 
 DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS = 32, 64_000
 
@@ -64,10 +65,7 @@ def run(catalog: Catalog, request: Request) -> None:
         raise OperationError(str(error)) from None
     if request.out is not None:
         head = f"{tier.name}, calibrated to a published {point.tokens_per_s:g} tokens/s."
-        try:
-            request.out.write_text(profile_text(found.tier, head=head), encoding="utf-8")
-        except OSError as error:
-            raise OperationError(f"cannot write {request.out}: {error.strerror}") from None
+        write_bytes(request.out, profile_text(found.tier, head=head).encode())
     answer = to_json(found, gpu)
     if request.as_json:
         click.echo(

@@ -27,7 +27,14 @@ def spare_replicas(replicas: int, *, availability: float, confidence: float = CO
         raise ValueError(f"availability must lie in 0..1 and above 0, not {availability}")
     if replicas < 1 or availability == 1:
         return 0
-    spares = 0
-    while bdtr(spares, replicas + spares, 1 - availability) < confidence:
-        spares += 1
-    return spares
+
+    def enough(spares: int) -> bool:
+        return bool(bdtr(spares, replicas + spares, 1 - availability) >= confidence)
+
+    low, high = -1, 1
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

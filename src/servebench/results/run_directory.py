@@ -17,6 +17,7 @@ import re
 import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -228,13 +229,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file in one step. Raises OperationError on disk trouble."""
+    """Replace a file in one step; write into what is no plain file (a link, a pipe, /dev/stdout).
+
+    Raises OperationError on disk trouble.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         os.replace(part, path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise _disk_error(error, path) from error
 
 
