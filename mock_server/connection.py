@@ -4,6 +4,7 @@ A stream has to (one write an event); a whole answer saves a third of aiohttp's 
 """
 
 import asyncio
+import os
 from typing import Protocol
 
 from aiohttp import web
@@ -19,6 +20,16 @@ class WriteTo(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
     def abort(self) -> None: ...
+
+
+def direct_fd(connection: WriteTo) -> int:
+    """The descriptor of a transport that is a plain socket, or -1 where bytes are to go through what it is
+    (TLS, faults)."""
+    extra = getattr(connection, "get_extra_info", None)
+    if extra is None or os.name != "posix" or extra("sslcontext") is not None:
+        return -1
+    sock = extra("socket")
+    return -1 if sock is None else int(sock.fileno())
 
 
 class WrittenResponse(web.StreamResponse):

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mock_server.fleet import Place
-from mock_server.realtime import Sink
 from mock_server.refusals import at_capacity
 from mock_server.reply import Reply
+from mock_server.sink import Sink
 from servebench.engine.sequence import QueueFullError
 
 FULL_QUEUE_RETRY_S = 0.02
@@ -17,7 +17,7 @@ class WaitableSink(Sink, Protocol):
     engine_done: asyncio.Future[None]
 
 
-class WholeSink:
+class WholeSink(Sink):
     """Waits for the last token."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class WholeSink:
             self.engine_done.set_result(None)
 
 
-class _Leader:
+class _Leader(Sink):
     """The sink of the first of several choices: the others start once it has its first token."""
 
     def __init__(self, sink: Sink, start_others: Callable[[], None]) -> None:

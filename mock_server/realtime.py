@@ -9,25 +9,21 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from mock_server.burst import Burst
 from mock_server.choices import MAX_LAG_S, MAX_SCALED_LAG_S
 from mock_server.clock import EngineClock
 from mock_server.deadline import make_deadline
 from mock_server.engine_log import EngineLog
+from mock_server.sink import Sink
 from mock_server.utilisation import Utilisation
 from servebench.engine.power import power_watts
 from servebench.engine.replica import Replica, Step
 from servebench.engine.sequence import Sequence
 
-
-class Sink(Protocol):
-    """Where the tokens of one sequence go. last_s: engine time of its latest token, kept by the replica."""
-
-    last_s: float
-
-    def emit(self, tokens: int, second: int, finished: bool) -> None:
-        """second: Unix time. Must not raise."""
+# real time that a stream's next event takes to prepare, generously: with less left in the step it is made at
+# the end
+_PREPARE_S = 5e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +59,7 @@ class RealtimeReplica:
         self._on_step = on_step
         self._sinks: dict[int, Sink] = {}
         self._step: Step | None = None
+        self._burst: Burst | None = None  # of the step in flight
         self._start_s: float | None = None  # of the next step, where none is in flight
         self._last_end_s = 0.0
         self._deadline = make_deadline(loop, self._due)
@@ -96,6 +93,7 @@ class RealtimeReplica:
     def cancel(self, sequence_id: int) -> None:
         if self._sinks.pop(sequence_id, None) is not None:
             self.replica.cancel(sequence_id)
+            self._burst = None  # it may hold an event of this one
 
     def cancel_all(self) -> None:
         for sequence_id in list(self._sinks):
@@ -115,11 +113,17 @@ class RealtimeReplica:
             self._start_s = None if self._step is not None else self.replica.next_start_s(now_s)
         due_s = self._step.end_s if self._step is not None else self._start_s
         if due_s is not None:
-            self._deadline.set(self._clock.wall_s(due_s))
+            wall_s = self._clock.wall_s(due_s)
+            self._deadline.set(wall_s)
+            if self._step is not None and wall_s - time.monotonic() > self.replica.running_count * _PREPARE_S:
+                self._burst = Burst(self.replica.going_on(), self._sinks, _unix_second(wall_s))
 
     def _finish(self, step: Step) -> None:
         self._step = None
-        end_s, before_s, second = step.end_s, self._last_end_s, int(time.time())
+        burst, self._burst = self._burst, None
+        sent = {} if burst is None else burst.send()
+        end_s, before_s = step.end_s, self._last_end_s
+        second = _unix_second(self._clock.wall_s(end_s))
         sinks, total, usual, odd = self._sinks, 0, 0, []
         for sequence, tokens, first, finished in self.replica.finish_step(step):
             sink = sinks.pop(sequence.id) if finished else sinks[sequence.id]
@@ -129,7 +133,10 @@ class RealtimeReplica:
                 odd.append(end_s - sink.last_s)
             sink.last_s = end_s
             total += tokens
-            sink.emit(tokens, second, finished)
+            if sequence.id in sent:
+                sink.prepared_sent()
+            else:
+                sink.emit(tokens, second, finished)
             if finished:
                 self.log.sequence(sequence)
         self._last_end_s = end_s
@@ -140,3 +147,8 @@ class RealtimeReplica:
             self._clock.slip(late_s)
         self._on_step(StepReport(step, late_s, total, end_s - before_s, usual, odd))
         self._start_s = self.replica.next_start_s(end_s)
+
+
+def _unix_second(wall_s: float) -> int:
+    """Of a time.monotonic()."""
+    return int(time.time() + wall_s - time.monotonic())

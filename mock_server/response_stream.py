@@ -1,77 +1,49 @@
 """ResponseSink: the tokens of one response as the numbered events of /v1/responses.
 
-As with chat completions: one event per emission, one HTTP chunk per event, what is constant in an event
-encoded once, and a client that doesn't read costs no memory. The order and the fields of events are those of
-a recorded grok-4.3 stream.
+The order and the fields of events are those of a recorded grok-4.3 stream.
 """
 
-import asyncio
 import time
 from typing import Any
 
 import orjson
 
-from mock_server.choices import UNREAD_BYTES
 from mock_server.connection import WriteTo
+from mock_server.event_sink import EVENTS_PER_WRITE, EventSink
 from mock_server.reply import Reply
 from mock_server.response_shape import ResponseShape, text_part
 from mock_server.tokens import Text
 
-_EVENTS_PER_WRITE = 512  # of a backlog, whose tokens go one to an event
 _THINKING, _SPEAKING = "reasoning", "visible"
 
 
-class ResponseSink:
-    """chunked False: HTTP/1.0, where the end of the connection ends the body."""
+class ResponseSink(EventSink):
+    """final: the finished response, once written."""
 
     def __init__(self, reply: Reply, shape: ResponseShape, transport: WriteTo, *, chunked: bool) -> None:
-        self.last_s = -1.0
-        self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.written = False  # to the last byte
-        self.final: dict[str, Any] | None = None  # the finished response, once written
+        super().__init__(transport, chunked=chunked, alone=True)
+        self.final: dict[str, Any] | None = None
         self._reply = reply
         self._shape = shape
         self._answer = shape.answer
-        self._transport = transport
-        self._chunked = chunked
-        self._made = self._sent = 0  # tokens
-        self._number = 0  # of the next event
         # the phase that is being written
         self._phase: str | None = None
         self._base = 0  # token at which its text starts
-        self._plain_to = 0  # tokens that go out as ordinary events
         self._text: Text = self._answer.reasoning
         self._before = self._between = self._after = b""
-        self._fixed = 0
+        self._fixed = 0  # bytes of a plain event but for its number and text
 
-    def emit(self, tokens: int, second: int, finished: bool) -> None:
-        start = self._made
-        made = self._made = start + tokens
-        transport = self._transport
-        if finished and not self.engine_done.done():
-            self.engine_done.set_result(None)
-        if transport.is_closing() or transport.get_write_buffer_size() > UNREAD_BYTES:
-            return
-        caught_up = self._sent == start
-        if caught_up and made <= self._plain_to and not finished:
-            fragment = self._text.fragment(start - self._base, made - self._base)
-            number = b"%d" % self._number
-            self._number += 1
-            self._sent = made
-            size = self._fixed + len(number) + len(fragment)
-            transport.write(
-                b"%x\r\n%b%b%b%b%b" % (size, self._before, number, self._between, fragment, self._after)
-            )
-            return
-        self.pump(stride=tokens if caught_up else 1)
+    def _plain_event(self, start: int, end: int) -> bytes:
+        number, fragment = b"%d" % self._number, self._text.fragment(start - self._base, end - self._base)
+        size = self._fixed + len(number) + len(fragment)
+        return b"%x\r\n%b%b%b%b%b" % (size, self._before, number, self._between, fragment, self._after)
 
     def pump(self, *, stride: int = 1) -> None:
-        """Writes what is made and not sent, `stride` tokens an event; in the end all that ends a response."""
         if self.written or not self._made:
             return
         answer = self._answer
         parts: list[bytes] = [] if self._phase else self._opening()
-        for _ in range(_EVENTS_PER_WRITE):
+        for _ in range(EVENTS_PER_WRITE):
             if self._sent == self._made:
                 break
             if self._phase == _THINKING and self._sent == answer.reasoning_tokens:
@@ -197,6 +169,3 @@ class ResponseSink:
         body = orjson.dumps({"sequence_number": self._number, "type": kind, **fields})
         self._number += 1
         return self._framed(b"event: %b\ndata: %b\n\n" % (kind.encode(), body))
-
-    def _framed(self, event: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event

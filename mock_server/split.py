@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mock_server.engine_log import EngineLog
-from mock_server.realtime import RealtimeReplica, Sink
+from mock_server.realtime import RealtimeReplica
+from mock_server.sink import Prepared, Sink
 from servebench.engine.disaggregation import Handover
 from servebench.engine.router import least_loaded
 from servebench.engine.sequence import Sequence as EngineSequence
@@ -83,7 +84,7 @@ class SplitReplica:
         self._prefill.close()
 
 
-class _PrefillSink:
+class _PrefillSink(Sink):
     def __init__(self, split: SplitReplica, leg: EngineSequence, sink: Sink) -> None:
         self.last_s = -1.0
         self._split, self._leg, self._sink = split, leg, sink
@@ -110,3 +111,9 @@ class _DecodeSink:
         if finished:
             self._split.ended(self._id)
         self._sink.emit(tokens, second, finished)
+
+    def prepare(self, second: int) -> Prepared | None:
+        return self._sink.prepare(second)
+
+    def prepared_sent(self) -> None:
+        self._sink.prepared_sent()

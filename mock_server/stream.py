@@ -1,23 +1,14 @@
-"""StreamSink: the tokens of one sequence as SSE events.
+"""StreamSink: the tokens of one choice as the events of a streamed chat completion."""
 
-One event per emission of the engine, one HTTP chunk per event, written straight to the connection's
-transport. What is constant in an event is encoded once per stream (again when `created` moves on a second),
-so that an ordinary event costs one format and one write. A client that doesn't read costs no memory: past
-UNREAD_BYTES its tokens are only counted, and encoded once it reads.
-"""
-
-import asyncio
 from dataclasses import dataclass
 
 import orjson
 
 from mock_server import wire
-from mock_server.choices import UNREAD_BYTES
 from mock_server.connection import WriteTo
+from mock_server.event_sink import EVENTS_PER_WRITE, EventSink
 from mock_server.reply import Reply
 from mock_server.tokens import Text
-
-_EVENTS_PER_WRITE = 512  # of a backlog, whose tokens go one to an event
 
 
 @dataclass(slots=True)
@@ -28,57 +19,35 @@ class Shared:
     head_is_sent: bool = False
 
 
-class StreamSink:
-    """One choice of an answer. chunked False: HTTP/1.0, where the end of the connection ends the body."""
+class StreamSink(EventSink):
+    """One choice of an answer."""
 
     def __init__(
         self, reply: Reply, transport: WriteTo, *, chunked: bool, index: int, shared: Shared
     ) -> None:
-        self.last_s = -1.0
-        self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.written = False  # to the last byte
+        super().__init__(transport, chunked=chunked, alone=shared.open_choices == 1)
         self._reply = reply
         self._index = index
         self._shared = shared
         self._answer = reply.admitted.answers[index]
-        self._transport = transport
-        self._chunked = chunked
-        self._made = self._sent = 0  # tokens
-        self._second = 0
         # the phase that is being written: reasoning, then the answer
         self._base = 0  # token at which its text starts
-        self._plain_from = self._plain_to = 0  # tokens that go out as ordinary events
         self._text: Text = self._answer.reasoning
+        self._opening, self._middle, self._tail = wire.event_parts(reply.envelope)
+        self._head = self._delta = b""  # of an event up to its choices; of these up to their text
         self._before = self._after = b""
-        self._fixed = 0
+        self._fixed = 0  # bytes of a plain event but for its text
 
-    def emit(self, tokens: int, second: int, finished: bool) -> None:
-        start = self._made
-        made = self._made = start + tokens
-        transport = self._transport
-        if finished and not self.engine_done.done():
-            self.engine_done.set_result(None)
-        if transport.is_closing() or transport.get_write_buffer_size() > UNREAD_BYTES:
-            return
-        caught_up = self._sent == start
-        if (
-            caught_up
-            and self._plain_from <= start
-            and made <= self._plain_to
-            and second == self._second
-            and not finished
-        ):
-            fragment = self._text.fragment(start - self._base, made - self._base)
-            self._sent = made
-            transport.write(
-                b"%x\r\n%b%b%b" % (self._fixed + len(fragment), self._before, fragment, self._after)
-            )
-            return
-        self._second = second
-        self.pump(stride=tokens if caught_up else 1)
+    def _turn(self, second: int) -> None:
+        super()._turn(second)
+        self._head = b"%b%d%b" % (self._opening, second, self._middle)
+        self._before = self._head + self._delta
+
+    def _plain_event(self, start: int, end: int) -> bytes:
+        fragment = self._text.fragment(start - self._base, end - self._base)
+        return b"%x\r\n%b%b%b" % (self._fixed + len(fragment), self._before, fragment, self._after)
 
     def pump(self, *, stride: int = 1) -> None:
-        """Writes what is made and not sent, `stride` tokens an event; at the end, all that ends a stream."""
         answer = self._answer
         if self.written:
             return
@@ -87,7 +56,7 @@ class StreamSink:
             self._shared.head_is_sent = True
             parts.append(self._reply.stream_head(chunked=self._chunked))
         self._enter_phase()
-        for _ in range(_EVENTS_PER_WRITE):
+        for _ in range(EVENTS_PER_WRITE):
             if self._sent == self._made:
                 break
             if self._sent == answer.reasoning_tokens:
@@ -115,9 +84,9 @@ class StreamSink:
         if not self._chunked or (answer.tool_calls and not thinking):
             self._plain_to = 0
         field = b"reasoning_content" if thinking else b"content"
-        head, tail = wire.event_edges(self._reply.envelope, self._second)
-        self._before = b'%b[{"index":%d,"delta":{"%b":"' % (head, self._index, field)
-        self._after = b'"}}]%b\r\n' % tail
+        self._delta = b'[{"index":%d,"delta":{"%b":"' % (self._index, field)
+        self._before = self._head + self._delta
+        self._after = b'"}}]%b\r\n' % self._tail
         self._fixed = len(self._before) + len(self._after) - 2
 
     def _text_event(self, start: int, end: int) -> bytes:
@@ -125,13 +94,10 @@ class StreamSink:
         text = self._text.fragment(start - self._base, end - self._base)
         return self._framed(b"%b%b%b%b" % (self._before, text, role, self._after[:-2]))
 
-    def _framed(self, event: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event
-
     def _ending(self) -> bytes:
         """Tool calls, each whole; the finish reason; after the last choice usage if asked for, and [DONE]."""
         reply, answer, index = self._reply, self._answer, self._index
-        head, tail = wire.event_edges(reply.envelope, self._second)
+        head, tail = self._head, self._tail
         events = []
         for position, call in enumerate(answer.tool_calls):
             delta: dict[str, object] = {"tool_calls": [wire.tool_call_json(call, position)]}

@@ -109,15 +109,16 @@ def stream_head(envelope: Envelope, *, ttft_s: float, chunked: bool) -> bytes:
     ).encode()
 
 
-def event_edges(envelope: Envelope, created: int) -> tuple[bytes, bytes]:
-    """What stands before and after the value of `choices` in every event of a stream."""
-    head = {"id": envelope.id, "object": "chat.completion.chunk", "created": created, "model": envelope.model}
-    return b"data: " + orjson.dumps(head)[:-1] + b',"choices":', event_tail(envelope)
-
-
-def event_tail(envelope: Envelope) -> bytes:
-    tail = {"system_fingerprint": envelope.fingerprint, "service_tier": envelope.service_tier}
-    return b"," + orjson.dumps(tail)[1:] + b"\n\n"
+def event_parts(envelope: Envelope) -> tuple[bytes, bytes, bytes]:
+    """What stands before the value of `created` in every event of a stream, between it and that of `choices`,
+    and after that."""
+    first = {"id": envelope.id, "object": "chat.completion.chunk"}
+    last = {"system_fingerprint": envelope.fingerprint, "service_tier": envelope.service_tier}
+    return (
+        b"data: %b" % orjson.dumps(first)[:-1] + b',"created":',
+        b',"model":%b,"choices":' % orjson.dumps(envelope.model),
+        b",%b\n\n" % orjson.dumps(last)[1:],
+    )
 
 
 def tool_call_json(call: ToolCall, index: int | None = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from mock_server.clock import EngineClock
 from mock_server.deadline import LoopDeadline, make_deadline
 from mock_server.realtime import RealtimeReplica, StepReport
+from mock_server.sink import Sink
 from servebench.catalog.load import load_catalog
 from servebench.engine.replica import Replica
 from servebench.engine.sequence import Sequence
@@ -54,7 +55,7 @@ def test_grok_4_3_alone_streams_at_the_engines_speed() -> None:
     assert statistics.median(gaps) == pytest.approx(expected_s, rel=0.03)
 
 
-class CountingSink:
+class CountingSink(Sink):
     def __init__(self) -> None:
         self.last_s = -1.0
         self.tokens = 0

@@ -38,6 +38,9 @@ class Decoding(Protocol):
 
     def step(self, *, emit: bool) -> Decoded: ...
 
+    def going_on(self) -> list[int]:
+        """Ids of members that the next step gives one token and does not end; none where that is random."""
+
     def quiet_steps(self) -> int:
         """Steps from now on after which nobody is due."""
 
@@ -109,6 +112,10 @@ class SteadyDecoding:
                 ]
         return Decoded(len(members), due, emissions)
 
+    def going_on(self) -> list[int]:
+        next_clock = self._clock + 1
+        return [s.id for s in self.members.values() if s.joined_clock + s.output_tokens > next_clock]
+
     def quiet_steps(self) -> int:
         events = self._events
         while events and events[0][2].due_clock != events[0][0]:
@@ -162,6 +169,9 @@ class DraftedDecoding:
                 emissions.append(Emission(sequence, tokens, False, tokens == left))
         self.context_tokens += total
         return Decoded(total, due, emissions)
+
+    def going_on(self) -> list[int]:
+        return []
 
     def quiet_steps(self) -> int:
         return 0  # what a step gives is random

@@ -214,6 +214,11 @@ class Replica:
             prefill_s = (fused_s - decode_s) * self._prefill_noise.factor(batch.number)
         return decode_s * self._step_noise.factor(batch.number), prefill_s
 
+    def going_on(self) -> list[int]:
+        """Ids of sequences that gain just one token by the step in flight and go on after it, unless they are
+        cancelled; not of all, where that is random."""
+        return self._scheduler.going_on()
+
     def finish_step(self, step: Step, *, emit: bool = True) -> list[Emission]:
         """Commits a step at its end and returns what each sequence gained; cancelled ones gain nothing.
 

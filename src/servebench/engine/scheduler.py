@@ -184,6 +184,10 @@ class Scheduler:
         random."""
         return self._decoding.quiet_steps()
 
+    def going_on(self) -> list[int]:
+        """Ids of sequences that gain one token by the next commit and stay, unless they are cancelled."""
+        return self._decoding.going_on()
+
     def coast(self, steps: int) -> None:
         """So many quiet steps at once."""
         self._decoding.coast(steps)

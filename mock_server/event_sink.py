@@ -1,0 +1,86 @@
+"""EventSink: the tokens of one sequence as SSE events on a connection.
+
+One event per emission of the engine, one HTTP chunk per event. Most events are plain: they differ in their
+text and perhaps a number. What they have in common is encoded once, so that one costs a format and a write,
+and can be made before its time. A client that doesn't read costs no memory: past UNREAD_BYTES its tokens are
+only counted, and encoded once it reads.
+"""
+
+import asyncio
+from abc import abstractmethod
+
+from mock_server.choices import UNREAD_BYTES
+from mock_server.connection import WriteTo, direct_fd
+from mock_server.sink import Prepared, Sink
+
+EVENTS_PER_WRITE = 512  # of a backlog, whose tokens go one to an event
+
+
+class EventSink(Sink):
+    """chunked False: HTTP/1.0, where the end of the connection ends the body. alone: no other sink writes to
+    the connection."""
+
+    def __init__(self, transport: WriteTo, *, chunked: bool, alone: bool) -> None:
+        self.last_s = -1.0
+        self.engine_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.written = False  # to the last byte
+        self._transport = transport
+        self._fd = direct_fd(transport) if alone else -1
+        self._chunked = chunked
+        self._made = self._sent = 0  # tokens
+        self._second = 0
+        self._number = 0  # of the next event, where they are numbered
+        self._plain_from = self._plain_to = 0  # tokens that go out as plain events
+
+    @abstractmethod
+    def pump(self, *, stride: int = 1) -> None:
+        """Writes what is made and not sent, or a good part of it, `stride` tokens an event; at the end all
+        that ends a stream."""
+
+    @abstractmethod
+    def _plain_event(self, start: int, end: int) -> bytes:
+        """Tokens start..end-1 as a plain event in its HTTP chunk."""
+
+    def _turn(self, second: int) -> None:
+        """Events say another second from now on."""
+        self._second = second
+
+    def emit(self, tokens: int, second: int, finished: bool) -> None:
+        start = self._made
+        made = self._made = start + tokens
+        transport = self._transport
+        if finished and not self.engine_done.done():
+            self.engine_done.set_result(None)
+        if transport.is_closing() or transport.get_write_buffer_size() > UNREAD_BYTES:
+            return
+        if second != self._second:
+            self._turn(second)
+        caught_up = self._sent == start
+        if caught_up and self._plain_from <= start and made <= self._plain_to and not finished:
+            event = self._plain_event(start, made)
+            self._number += 1
+            self._sent = made
+            transport.write(event)
+            return
+        self.pump(stride=tokens if caught_up else 1)
+
+    def prepare(self, second: int) -> Prepared | None:
+        start, transport = self._made, self._transport
+        if (
+            self._fd < 0
+            or self._sent != start
+            or not self._plain_from <= start < self._plain_to
+            or transport.get_write_buffer_size()
+        ):
+            return None
+        if second != self._second:
+            self._turn(second)
+        return transport, self._fd, self._plain_event(start, start + 1)
+
+    def prepared_sent(self) -> None:
+        self._made += 1
+        self._sent += 1
+        self._number += 1
+
+    def _framed(self, event: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event

@@ -1,0 +1,132 @@
+"""Events prepared before their step ends: over real sockets, with clients that leave or do not read."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from mock_server.burst import Burst
+from mock_server.connection import direct_fd
+from mock_server.sink import Prepared, Sink
+from tests.mock_server.fast_mock import fast_mock, fast_tier
+from tests.mock_server.raw_http import stream_chat, whole_chat
+
+
+class OneEvent(Sink):
+    def __init__(self, transport: asyncio.Transport, data: bytes) -> None:
+        self.last_s = -1.0
+        self._prepared = transport, direct_fd(transport), data
+
+    def emit(self, tokens: int, second: int, finished: bool) -> None:
+        raise AssertionError("it was prepared")
+
+    def prepare(self, second: int) -> Prepared | None:
+        return self._prepared
+
+
+Test = Callable[[list[asyncio.Transport], list[socket.socket]], Awaitable[None]]
+
+
+def over_sockets(count: int, test: Test) -> None:
+    """Runs test with the transports of a server and the sockets of its clients, which have small buffers."""
+
+    async def run() -> None:
+        accepted: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                assert isinstance(transport, asyncio.Transport)
+                accepted.put_nowait(transport)
+
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Protocol, "127.0.0.1", 0)
+        clients, transports = [], []
+        for _ in range(count):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await loop.sock_connect(client, server.sockets[0].getsockname())
+            clients.append(client)
+            transports.append(await accepted.get())
+        try:
+            await asyncio.wait_for(test(transports, clients), 20)
+        finally:
+            for client in clients:
+                client.close()
+            for transport in transports:
+                transport.abort()
+            server.close()
+
+    asyncio.run(run())
+
+
+async def read(client: socket.socket, size: int) -> bytes:
+    loop, got = asyncio.get_running_loop(), b""
+    while len(got) < size:
+        part = await loop.sock_recv(client, size - len(got))
+        if not part:
+            break
+        got += part
+    return got
+
+
+def test_each_stream_gets_its_event_at_once() -> None:
+    async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
+        sinks: dict[int, Sink] = {i: OneEvent(t, b"event %d" % i) for i, t in enumerate(transports)}
+        burst = Burst([2, 0], sinks, 1)
+        assert list(burst.send()) == [2, 0]
+        assert [clients[i].recv(100) for i in (2, 0)] == [b"event 2", b"event 0"]
+        with pytest.raises(BlockingIOError):  # that one was not asked for
+            clients[1].recv(100)
+
+    over_sockets(3, check)
+
+
+def test_who_does_not_read_gets_the_rest_later_and_in_order_and_holds_up_nobody() -> None:
+    async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
+        long = b"".join(b"%7d " % i for i in range(1_000_000))
+        sinks: dict[int, Sink] = {0: OneEvent(transports[0], long), 1: OneEvent(transports[1], b"short")}
+        Burst([0, 1], sinks, 1).send()
+        assert transports[0].get_write_buffer_size() > 0
+        assert clients[1].recv(100) == b"short"
+        Burst([0, 1], sinks, 1).send()  # its buffer is full now: the kernel takes nothing
+        assert clients[1].recv(100) == b"short"
+        assert await read(clients[0], 2 * len(long)) == long * 2
+
+    over_sockets(2, check)
+
+
+def test_a_closed_connections_descriptor_is_not_written_to() -> None:
+    async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
+        sinks: dict[int, Sink] = {i: OneEvent(t, b"event") for i, t in enumerate(transports)}
+        burst, freed = Burst([0, 1], sinks, 1), direct_fd(transports[0])
+        transports[0].abort()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        stranger, other = socket.socketpair()
+        with stranger, other:
+            assert freed in (stranger.fileno(), other.fileno())
+            burst.send()
+            assert clients[1].recv(100) == b"event"
+            other.setblocking(False)
+            stranger.setblocking(False)
+            for end in (other, stranger):
+                with pytest.raises(BlockingIOError):
+                    end.recv(100)
+
+    over_sockets(2, check)
+
+
+def test_a_stream_over_several_seconds_says_each_and_loses_nothing() -> None:
+    asked = {"max_completion_tokens": 260, "reasoning_effort": "low", "seed": 3}
+    with fast_mock(fast_tier(0.005)) as mock:
+        whole = whole_chat(mock.url, **asked)
+        streamed = stream_chat(mock.url, **asked)
+    assert whole["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
+    seconds = [event["created"] for event in streamed]
+    assert seconds == sorted(seconds)
+    assert len(set(seconds)) >= 2
+    deltas = [event["choices"][0]["delta"] for event in streamed if event["choices"]]
+    for field in ("content", "reasoning_content"):
+        assert "".join(delta.get(field, "") for delta in deltas) == whole["choices"][0]["message"][field]
