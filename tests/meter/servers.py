@@ -1,5 +1,6 @@
 """Servers that misbehave on purpose: a thread per connection, port 0, plain blocking sockets."""
 
+import dataclasses
 import socket
 import struct
 import threading
@@ -114,6 +115,7 @@ def run_calls(
     headers: Mapping[str, str] | None = None,
     target: Target | None = None,
     body: bytes = b'{"stream":true}',
+    conv_id: str = "",
 ) -> tuple[list[Result], Health]:
     """The results of `count` calls, `at_once` in flight, in order of completion."""
     loop = EngineLoop(
@@ -131,7 +133,8 @@ def run_calls(
         with gevent.Timeout(15):
             for place in range(count):
                 now_ns = time.monotonic_ns() - loop.t0_ns
-                loop.submit(make_call(place, intended_ns=now_ns, body=body), done)
+                call = make_call(place, intended_ns=now_ns, body=body)
+                loop.submit(dataclasses.replace(call, conv_id=conv_id), done)
             over.wait()
         return results, loop.health()
     finally:

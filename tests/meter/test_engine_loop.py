@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from servebench.errors import OperationError, UsageError
-from servebench.meter.call import Target, Timeouts
+from servebench.meter.call import Call, Target, Timeouts
 from servebench.meter.connection import Connection
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.record import Outcome, RequestRecord
@@ -451,6 +451,23 @@ def test_a_large_request_goes_out_whole() -> None:
 
 
 KEY = "xai-topsecret0123456789topsecret0123456789"
+
+
+def test_a_conversation_is_named_in_a_header_of_its_own() -> None:
+    heads: list[bytes] = []
+
+    def handler(sock: socket.socket) -> None:
+        heads.append(read_request(sock)[0])
+        sock.sendall(GOOD)
+
+    with serve(handler) as port:
+        for conv_id in ("", "7/agent/session/3", ""):
+            assert run_calls(port, conv_id=conv_id)[0][0][0].ok
+    assert [head.count(b"x-grok-conv-id") for head in heads] == [0, 1, 0]
+    assert b"\r\nx-grok-conv-id: 7/agent/session/3\r\n" in heads[1]
+    for wrong in ("a\r\nx-evil: 1", "é", "a\x00"):
+        with pytest.raises(UsageError, match="conv_id"):
+            Call(1, "c", None, 0, "m", 0, b"", conv_id=wrong)
 
 
 def test_the_key_is_sent_and_seen_nowhere() -> None:

@@ -261,6 +261,8 @@ class LoadSession:
             id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn, model=spec.model,
             intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=self._path,
             asked_prompt_tokens=spec.asked_tokens, sent_prompt_tokens=spec.prompt_tokens,
+            # the header is for chat completions; prompt_cache_key in the body is for both APIs
+            conv_id=spec.cache_key(self.settings.plan.seed) if self._path == CHAT_PATH else "",
         )  # fmt: skip
 
     def _submit(self, request_id: int, intended_ns: int, done: OnFinal) -> None:

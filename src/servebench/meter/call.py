@@ -1,6 +1,7 @@
 """What goes out: Target (where), Call (one request, ready as bytes) and Timeouts. Values, no I/O, no secret.
 
-Headers, and with them the API key, are never part of these values: EngineLoop keeps them to itself.
+The headers that all calls share, and with them the API key, are never part of these values: EngineLoop keeps
+them to itself.
 """
 
 from dataclasses import dataclass
@@ -83,7 +84,11 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to send. intended_ns: its intended start, ns since T0. body: the JSON, sent as it is."""
+    """One request to send. intended_ns: its intended start, ns since T0. body: the JSON, sent as it is.
+
+    conv_id: sent as the header x-grok-conv-id, by which xAI routes a chat to the server that has its cache;
+    "" sends none. Raises UsageError where it is not printable ASCII.
+    """
 
     id: int
     class_name: str
@@ -97,3 +102,8 @@ class Call:
     sent_prompt_tokens: int | None = None
     path: str = CHAT_PATH
     method: str = "POST"
+    conv_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.conv_id and not (self.conv_id.isascii() and self.conv_id.isprintable()):
+            raise UsageError("conv_id: only printable ASCII can be sent in a header")

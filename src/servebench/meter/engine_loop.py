@@ -183,7 +183,8 @@ class EngineLoop:
                 f"{call.method} {self.target.prefix}{call.path} HTTP/1.1\r\nhost: {self.target.authority}\r\n"
             )
             head = self._heads[key] = line.encode("ascii") + self._fields
-        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(call.body), bytes(call.body))
+        own = b"x-grok-conv-id: %b\r\n" % call.conv_id.encode("ascii") if call.conv_id else b""
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, own, len(call.body), bytes(call.body))
 
     def finished(
         self, connection: Connection, record: RequestRecord, chunk_us: "array[int]", on_done: OnDone

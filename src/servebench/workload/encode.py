@@ -146,10 +146,8 @@ class BodyEncoder:
         if spec.output_tokens is not None:
             parts.append(b',"max_completion_tokens":%d' % spec.output_tokens)
         parts.append(self._tails[spec.class_name, spec.tool_choice])
-        # pins what shares a beginning to one server's cache: a session, else all of one prefix
-        shared = spec.prefix_key if spec.session is None else f"{spec.class_name}/session/{spec.session}"
-        if shared:
-            parts.append(b',"prompt_cache_key":' + orjson.dumps(f"{self._seed}/{shared}"))
+        if key := spec.cache_key(self._seed):
+            parts.append(b',"prompt_cache_key":' + orjson.dumps(key))
         parts.append(b"}")
         return parts
 

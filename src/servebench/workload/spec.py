@@ -32,3 +32,8 @@ class RequestSpec:
     block_tokens: int = 0
     history: tuple[Step, ...] = ()
     asked_tokens: int = 0
+
+    def cache_key(self, seed: int) -> str:
+        """Pins what shares a beginning to one server's cache: a session, else all of one prefix; or ""."""
+        shared = self.prefix_key if self.session is None else f"{self.class_name}/session/{self.session}"
+        return f"{seed}/{shared}" if shared else ""
