@@ -10,6 +10,7 @@ from mock_server import refusals
 from mock_server.call import Call, journaled
 from mock_server.deferred import DeferredStore
 from mock_server.generation import WholeSink
+from mock_server.refusals import RefusalError
 from mock_server.service import Service
 from mock_server.stream import Shared, StreamSink
 
@@ -53,9 +54,13 @@ class ChatApi:
     async def _deferred_body(self, call: Call) -> bytes:
         """Raises RefusalError: a full queue, or a replica that crashed."""
         try:
-            made = await self._body(call)
-        except asyncio.CancelledError:
-            call.crashed()
+            try:
+                made = await self._body(call)
+            except asyncio.CancelledError:
+                call.crashed()
+                raise
+        except RefusalError as refusal:
+            call.entry.status, call.entry.outcome = refusal.status, "refused"
             raise
         call.bill()
         self._service.gate.charge(call.key, call.entry.model, call.reply.generated_tokens)

@@ -61,7 +61,8 @@ def _judge_retries(ordered: Sequence[Entry], found: dict[int, list[str]], now_s:
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     last_start: dict[str, float] = {}
     for place, entry in enumerate(ordered):
-        same[entry.key_id, entry.body].append(place)
+        if entry.body:  # refused before it was read: no two of these are known to be the same
+            same[entry.key_id, entry.body].append(place)
         last_start[entry.key_id] = entry.arrived_s
     for (key_id, _), places in same.items():
         retries: list[float] = []
@@ -81,11 +82,12 @@ def _judge_retries(ordered: Sequence[Entry], found: dict[int, list[str]], now_s:
 
 
 def _broken(entry: Entry) -> bool:
-    return entry.status == 200 and not _BREAKING.isdisjoint(entry.faults)
+    """By a fault, or by its replica's crash in mid-stream."""
+    return entry.status == 200 and (entry.outcome == "crashed" or not _BREAKING.isdisjoint(entry.faults))
 
 
 def _failed(entry: Entry) -> bool:
-    return entry.status >= 400 or entry.outcome in ("broken", "crashed") or _broken(entry)
+    return entry.status >= 400 or entry.outcome == "broken" or _broken(entry)
 
 
 def summary(entries: Sequence[Entry], *, now_s: float) -> dict[str, object]:

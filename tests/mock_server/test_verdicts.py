@@ -43,6 +43,8 @@ def test_a_storm_is_many_retries_of_what_failed() -> None:
 
 def test_some_errors_no_retry_mends() -> None:
     assert words(entry(0, status=403), entry(1, status=403)) == {1: ["retried_hopeless"]}
+    unread = [entry(i, "", status=401) for i in range(9)]  # no key: their bodies may all differ
+    assert words(*unread) == {}
 
 
 def test_a_broken_answer_is_accepted_where_the_client_goes_on() -> None:
@@ -52,6 +54,9 @@ def test_a_broken_answer_is_accepted_where_the_client_goes_on() -> None:
     assert words(cut, entry(1, "b"), now_s=5) == {0: ["accepted_broken"]}
     assert words(cut, entry(1, "a"), now_s=500) == {}
     assert words(entry(0, faults=["slow_ttft"]), now_s=500) == {}
+    crashed = entry(0, outcome="crashed")
+    assert words(crashed, now_s=500) == {0: ["accepted_broken"]}
+    assert words(crashed, entry(1), now_s=500) == {}
 
 
 def test_the_summary_adds_up_by_key() -> None:
