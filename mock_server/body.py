@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mock_server.choices import MAX_BODY_BYTES, OFF_LOOP_BYTES
-from mock_server.refusals import body_too_large
+from mock_server.refusals import body_too_large, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,17 @@ class Body:
 
 
 async def read_body(request: web.Request) -> Body:
-    """Raises RefusalError past MAX_BODY_BYTES."""
-    length = request.content_length
-    if length is not None and length <= OFF_LOOP_BYTES:
-        return Body((await request.read(),))
+    """Raises RefusalError past MAX_BODY_BYTES, and for what is not encoded as its headers say."""
+    try:
+        length = request.content_length
+        if length is not None and length <= OFF_LOOP_BYTES:
+            return Body((await request.read(),))
+        return await _read_long(request)
+    except web.RequestPayloadError:
+        raise plain(400, "Failed to buffer the request body: its encoding is broken") from None
+
+
+async def _read_long(request: web.Request) -> Body:
     chunks, size = [], 0
     async for chunk in request.content.iter_any():
         size += len(chunk)

@@ -17,7 +17,7 @@ from servebench.catalog.prices import TICKS_PER_USD
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABELS = ("model_name", "engine")
 _COUNTERS = {
-    "vllm:prompt_tokens": "Prompt tokens of finished requests.",
+    "vllm:prompt_tokens": "Prompt tokens that were prefilled, cached ones too.",
     "vllm:generation_tokens": "Tokens generated, reasoning included.",
     "vllm:num_preemptions": "Sequences preempted.",
     "vllm:prefix_cache_queries": "Prompt tokens looked up.",

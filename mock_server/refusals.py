@@ -93,16 +93,14 @@ def out_of_credits() -> RefusalError:
     )
 
 
-def rate_limited(
-    model: str, *, axis: str, actual: int, limit: float, wait_s: float | None = None
-) -> RefusalError:
+def rate_limited(model: str, *, axis: str, actual: int, limit: float, wait_s: float) -> RefusalError:
     """axis: "Requests per Second", "Requests per Minute" or "Tokens per Minute". wait_s: of Retry-After."""
     return flat(
         429,
         "resource-exhausted",
         f"Too many requests for team {TEAM_ID} and model {model}. Your team's rate limit is — "
         f"{axis} (actual/limit): {actual}/{limit:.12g}.",
-        retry_after_s=None if wait_s is None else max(1, ceil(wait_s)),
+        retry_after_s=max(1, ceil(wait_s)),
     )
 
 
@@ -124,7 +122,8 @@ def no_deferred(request_id: str) -> RefusalError:
 
 
 def too_many_deferred(limit: int) -> RefusalError:
-    return flat(429, "resource-exhausted", f"More than {limit} deferred completions wait to be fetched.")
+    error = f"More than {limit} deferred completions wait to be fetched."
+    return flat(429, "resource-exhausted", error, retry_after_s=RETRY_AFTER_S)
 
 
 def not_json(detail: str) -> RefusalError:

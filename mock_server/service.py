@@ -20,6 +20,7 @@ from mock_server.choices import (
     OFF_LOOP_BYTES,
     REMEMBERED_BODIES,
     REMEMBERED_BODY_BYTES,
+    RETRY_AFTER_S,
     TOKENIZED_ON_LOOP_BYTES,
 )
 from mock_server.clock import EngineClock
@@ -141,7 +142,9 @@ class Service:
         if key == KEY_WITHOUT_CREDITS:
             raise refusals.out_of_credits()
         if key == KEY_AT_ITS_LIMIT:
-            raise refusals.rate_limited(entry.model, axis="Requests per Second", actual=2, limit=2)
+            raise refusals.rate_limited(
+                entry.model, axis="Requests per Second", actual=2, limit=2, wait_s=RETRY_AFTER_S
+            )
         if key == KEY_AT_CAPACITY:
             raise refusals.at_capacity()
         if key == KEY_UNSAFE:

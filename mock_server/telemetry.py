@@ -44,7 +44,12 @@ class ReplicaTelemetry:
     def step(self, report: StepReport) -> None:
         self.generation_tokens += report.tokens
         self.late_s.add(report.late_s)
-        self.histograms["iteration_tokens_total"].add(report.step.batch.prefill_tokens + report.tokens)
+        step = report.step
+        self.histograms["iteration_tokens_total"].add(step.batch.prefill_tokens + report.tokens)
+        for sequence, _ in step.batch.chunks:
+            if sequence.first_token_s == step.end_s:  # as vLLM does: when it comes, whatever becomes of it
+                self.prompt_tokens += sequence.prompt_tokens
+                self.histograms["time_to_first_token_seconds"].add(step.end_s - sequence.arrival_s)
         gaps = self.histograms["inter_token_latency_seconds"]
         if report.usual_gaps:
             gaps.add(report.gap_s, report.usual_gaps)
@@ -72,7 +77,6 @@ class ReplicaTelemetry:
         """Each of its choices is a sequence of its own."""
         for index in range(len(reply.sequences)):
             self._finish_choice(reply, index)
-        self.prompt_tokens += reply.admitted.prompt_tokens
         series = self.histograms
         series["request_params_n"].add(len(reply.sequences))
         most = max(answer.total_tokens for answer in reply.admitted.answers)
@@ -90,7 +94,6 @@ class ReplicaTelemetry:
         assert last_s is not None
         self.finished[_VLLM_REASON[answer.finish_reason]] += 1
         tokens = answer.total_tokens
-        series["time_to_first_token_seconds"].add(first_s - arrival_s)
         series["e2e_request_latency_seconds"].add(last_s - arrival_s)
         series["request_queue_time_seconds"].add(admitted_s - arrival_s)
         series["request_prefill_time_seconds"].add(first_s - admitted_s)

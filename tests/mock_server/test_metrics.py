@@ -94,6 +94,9 @@ def test_a_client_that_leaves_is_an_abort_and_frees_the_replica() -> None:
         assert total(url, "vllm:num_requests_running") == 0
         assert total(url, "vllm:kv_cache_usage_perc") == 0
         assert total(url, "vllm:request_success_total", finished_reason="abort") == 1
+        assert total(url, "vllm:prompt_tokens_total") > 192  # was prefilled, and had its first token
+        assert total(url, "vllm:time_to_first_token_seconds_count") == 1
+        assert total(url, "vllm:e2e_request_latency_seconds_count") == 0
         assert total(url, "mock_billed_ticks_total") == 0
         assert (
             whole_chat(url, max_completion_tokens=1, reasoning_effort="none")["usage"]["completion_tokens"]

@@ -112,6 +112,17 @@ def test_what_is_not_json_is_400_in_plain_text(mock_url: str, body: bytes) -> No
     assert answer.startswith(b"Failed to parse the request body as JSON: ")
 
 
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [("Content-Encoding: gzip\r\nContent-Length: 5", b"abcde"), ("Transfer-Encoding: chunked", b"zz\r\n")],
+)
+def test_a_body_that_is_not_encoded_as_it_says_is_400(mock_url: str, header: str, sent: bytes) -> None:
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: mock\r\nAuthorization: Bearer any\r\n{header}\r\n"
+    with connect(mock_url) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + sent)
+        assert read_answer(connection)[0] == 400
+
+
 def test_content_type_method_and_route(mock_url: str) -> None:
     headers = {"Authorization": "Bearer any", "Content-Type": "text/plain"}
     assert ask(mock_url, CHAT, chat_body(), headers=headers)[0] == 415
@@ -163,7 +174,8 @@ def test_some_keys_stand_for_a_refusal(
     headers = {"Authorization": f"Bearer {key}"}
     before = total(fast_url, "mock_billed_ticks_total")
     for path, body in ((CHAT, chat_body()), ("/v1/responses", {"model": "grok-4.3", "input": "x"})):
-        status, _, answer = ask(fast_url, path, body, headers=headers)
+        status, answered, answer = ask(fast_url, path, body, headers=headers)
+        assert ("retry-after" in answered) == (code == 429)
         refusal = json.loads(answer)
         assert (status, refusal.get("code")) == (code, kind)
         assert text in refusal["error"]

@@ -43,7 +43,7 @@ MODEL = json.loads(
 def shape(value: Any) -> Any:
     """Keys in order and types; a list by its distinct elements' shapes."""
     if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
+        return [(key, shape(inner)) for key, inner in value.items()]
     if isinstance(value, list):
         return [shape(inner) for inner in value[:1]]
     return type(value).__name__
