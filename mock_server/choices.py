@@ -17,6 +17,8 @@ A test that leans on one of these shows how the mock behaves, not how api.x.ai b
 - /v1/responses: tools other than functions (web_search, ...) are taken, counted in the prompt and never
   called, so that no server-side tool fee arises. background true: 400. Instructions do not carry over.
 - Content parts other than text (images, files): 400. service_tier other than default and priority: 400.
+- /v1/language-models: version "1.0", text alone, no search_price (its unit is not known).
+- tokenize-text states the limits of requests, as recorded, and takes nothing of them.
 - The reasoning text has a word for every reasoning token (recordings of 2026 show shorter summaries).
 - Request ids are random, so that a client can key on them; ids of tool calls follow the seed, as texts do.
 - logprobs, top_logprobs, logit_bias, temperature, top_p, user, search parameters: taken and ignored.

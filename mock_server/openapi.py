@@ -119,7 +119,7 @@ def _deferred() -> dict[str, Any]:
     return {
         "summary": "Fetches a deferred completion, once.",
         "parameters": [_ID],
-        "responses": {**answers, **pending, **_common(), "404": _flat()},
+        "responses": {**answers, **pending, **_common(), "404": _flat(), "429": _flat(), "503": _flat()},
     }
 
 
