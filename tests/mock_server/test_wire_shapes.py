@@ -167,6 +167,7 @@ def test_every_answer_has_its_request_id_and_the_common_headers(mock_url: str) -
             assert json.loads(answer)["id"] == request_id
         limited = method == "POST" and body != b"{"
         assert ("x-ratelimit-limit-requests" in headers) == limited
+        assert ("x-ratelimit-limit-tokens" in headers) == (limited and path != "/v1/tokenize-text")
         if answer.startswith(b"event: "):
             assert f'"id":"{request_id}"'.encode() in answer
     assert len(ids) == len(asked)
