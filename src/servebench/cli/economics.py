@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from servebench.cli.finite import FiniteRange
+from servebench.cli.fleet_options import availability_option, basis_option, peak_option, seed_option
 from servebench.cli.progress import Progress
 from servebench.errors import OperationError
 
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
     metavar="LOAD",
     help='Mean load to size a fleet for: "500 rps" or "2M tokens/s" (input and output).',
 )
-@click.option(
-    "--basis",
-    type=click.Choice(["hyperscaler", "neocloud", "rental"]),
-    default="hyperscaler",
-    show_default=True,
-    help="What a GPU hour costs: owned at hyperscale, owned by a neocloud, or rented for three years.",
-)
+@basis_option("What a GPU hour costs: owned at hyperscale, owned by a neocloud, or rented for three years.")
 @click.option(
     "--slo",
     "slo_texts",
@@ -44,22 +38,9 @@ if TYPE_CHECKING:
     show_default=True,
     help='Limit, as "ttft p99 < 2s", or a preset; repeatable.',
 )
-@click.option(
-    "--peak",
-    "diurnal_peak",
-    type=FiniteRange(min=1, max=10),
-    default=1.6,
-    show_default=True,
-    help="The day's peak over its mean; assumed.",
-)
-@click.option(
-    "--availability",
-    type=FiniteRange(min=0.5, max=1),
-    default=0.99,
-    show_default=True,
-    help="Of 8 GPUs and their host; assumed. 1: no spare replicas.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@peak_option(1.6)
+@availability_option(0.99)
+@seed_option
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
@@ -109,6 +90,7 @@ def command(
         demand=parse_demand(demand_text),
         seed=seed,
     )
+    question.check()
     found = study(
         question,
         on=datetime.datetime.now(datetime.UTC).date(),

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from servebench.cli.finite import FiniteRange
+from servebench.cli.fleet_options import availability_option, basis_option, peak_option, seed_option
 from servebench.cli.progress import Progress
 from servebench.errors import UsageError
 
@@ -32,16 +33,10 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
     "--slo",
     "slo_texts",
     multiple=True,
-    help='Limit, as "ttft p99 < 2s"; repeatable. Default: the scenario\'s, else the preset standard.',
+    help="Limit, as \"ttft p99 < 2s\"; repeatable. Default: the scenario's and its classes', else standard.",
 )
 @click.option("--max-gpus", type=click.IntRange(min=1), help="Fail (exit 3) where more GPUs are needed.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="The same seed gives the same answer.",
-)
+@seed_option
 @click.option(
     "--arrival-cv",
     type=FiniteRange(min=0, max=20),
@@ -49,14 +44,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
     show_default=True,
     help="Burstiness: coefficient of variation of the gaps between requests (1: Poisson).",
 )
-@click.option(
-    "--peak",
-    "diurnal_peak",
-    type=FiniteRange(min=1, max=10),
-    default=1.0,
-    show_default=True,
-    help="The day's peak over the mean rate (disclosed: DeepSeek 1.23; ServeGen's clients 1.4 to 3.3).",
-)
+@peak_option(1.0)
 @click.option(
     "--burst",
     type=FiniteRange(min=0, max=10),
@@ -64,20 +52,8 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
     show_default=True,
     help="Share by which bursts pass the day's peak.",
 )
-@click.option(
-    "--availability",
-    type=FiniteRange(min=0.5, max=1),
-    default=1.0,
-    show_default=True,
-    help="Of 8 GPUs and their host, as 0.99: adds replicas that may be down.",
-)
-@click.option(
-    "--basis",
-    type=click.Choice(("hyperscaler", "neocloud", "rental")),
-    default="hyperscaler",
-    show_default=True,
-    help="With --tier all: the price of a GPU hour by which the cheapest is chosen.",
-)
+@availability_option(1.0)
+@basis_option("With --tier all: the price of a GPU hour by which the cheapest is chosen.")
 @click.option(
     "--router",
     type=click.Choice(("least-loaded", "round-robin", "prefix-aware")),
@@ -91,7 +67,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 @click.option(
     "--verify",
     is_flag=True,
-    help="Then measure the answer, or a share of it that one machine carries, on the mock for a minute.",
+    help="Then measure the answer, or a share of it that one machine carries, on the mock, a minute or two.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as JSON here.")

@@ -39,6 +39,7 @@ PROBE_S = 120.0  # simulated seconds of a probe, or the samples that the percent
 SESSION_SPANS = 1.8  # simulated seconds of a probe of sessions, in lengths of one
 MAX_REQUESTS = 40_000  # of one simulation: about two seconds of a core
 MAX_SESSION_CALLS = 60_000  # of sessions, which must fill the fleet before anything is measured
+MAX_REPLICAS = 32  # of one simulation: more pool hardly more, and take ten seconds a probe
 SESSION_TAIL_S = 60.0  # that sessions go on after the last has begun, so that no judged call runs alone
 CONFIRMING_SEEDS = 2
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
@@ -230,11 +231,12 @@ class Planner:
         return 1 / (decode_s + model.prefill_s(max(1, int(fresh))) / 4) / means.calls
 
     def fleet(self, rate_rps: float, *, replicas: int, cv: float, seed: int | None = None) -> Probe:
-        """The fleet at the whole rate; or, where that takes too many requests, as many replicas as can be
-        simulated at their share of it (which is harder: a small fleet pools less)."""
+        """The fleet at the whole rate; or, where that takes too many requests or replicas, as many of these
+        as can be simulated at their share of it (which is harder: a small fleet pools less)."""
         whole = self.requests_for(rate_rps) * self.demand().means().calls
         most = self._most_calls()
         simulated = replicas if whole <= most else max(1, int(replicas * most / whole))
+        simulated = min(simulated, MAX_REPLICAS)
         return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv, seed=seed)
 
     def fewest_replicas(self, rate_rps: float, *, least: int, most: int, cv: float) -> int:

@@ -19,6 +19,7 @@ from servebench.plan.cluster import ClusterCase, cluster_case
 from servebench.plan.demand_text import Wanted
 from servebench.plan.economics import NoSloPointError, TierEconomics, tier_economics
 from servebench.plan.fleet_size import Terms
+from servebench.plan.objectives import judged
 from servebench.plan.search import TOLERANCE
 from servebench.plan.slo_point import tpot_limit_s
 from servebench.results.slo import parse_slos
@@ -41,6 +42,11 @@ class Question:
     demand: Wanted | None
     seed: int
     probe_s: float = PROBE_S  # simulated seconds of a probe of the capacity
+
+    def check(self) -> None:
+        """Raises UsageError on limits that are none, or that no simulation can judge."""
+        names = [cls.name for cls in self.scenario.classes]
+        judged(parse_slos(self.slo_texts, prefill_tokens_per_s=1.0, classes=names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +92,7 @@ def study(
     catalog = load_catalog()
     for tier_id in question.tier_ids:
         catalog.tier(tier_id)
-    parse_slos(
-        question.slo_texts, prefill_tokens_per_s=1.0, classes=[c.name for c in question.scenario.classes]
-    )
+    question.check()
     found: dict[str, TierEconomics | str] = {}
     for tier_id, answer in _answers(question, processes, tell):
         found[tier_id] = answer
