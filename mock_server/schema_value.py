@@ -111,9 +111,9 @@ def _value(schema: Any, draw: _Draw, depth: int) -> Any:
 
 
 def _option(schema: Mapping[str, Any], key: str, draw: _Draw, depth: int) -> Any:
-    """The first of which a value can be made; once deep the last, as a tree ends by its other branch."""
+    """The first of which a value can be made; once deep from the last on: a tree ends by its other branch."""
     rest = {name: value for name, value in schema.items() if name != key}
-    options = list(schema[key]) if draw.is_generous(depth) else [schema[key][-1]]
+    options = list(schema[key] if draw.is_generous(depth) else reversed(schema[key]))
     while True:
         try:
             return _value(merged([rest, options.pop(0)], draw.root), draw, depth + 1)
