@@ -45,7 +45,7 @@ def test_input_and_output_weigh_up_to_the_whole(found: Study, place: int) -> Non
     row = found.rows[place]
     inputs, outputs = Decimal(row.lengths.prompt_tokens), Decimal(row.lengths.output_tokens)
     whole = row.usd_input * inputs + row.usd_output * outputs
-    assert float(whole / (inputs + outputs)) == pytest.approx(float(row.usd), rel=1e-3)
+    assert float(whole / (inputs + outputs)) == pytest.approx(float(row.usd), rel=1e-6)
     assert row.usd_fresh >= row.usd_input
     assert row.usd_output > row.usd_input
     hour = row.tier.serving.gpus * row.gpu.usd_per_gpu_h["rental"]

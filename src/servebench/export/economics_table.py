@@ -124,6 +124,9 @@ def notes(study: Study) -> list[str]:
             f"Traffic: {question.scenario.name}, {lengths.prompt_tokens:,.0f} prompt tokens a call "
             f"({lengths.cached_tokens / lengths.prompt_tokens:.0%} cached), {lengths.output_tokens:,.0f} out."
         )
+        calls = study.rows[0].calls_per_arrival
+        if calls > 1:
+            said.append(f"req/s counts sessions, of {calls:.1f} calls each.")
     if question.demand is not None:
         said.append(
             f"Demand: {question.demand.text}, mean over the day; spares so that 99.9 % of the time enough "

@@ -137,10 +137,9 @@ def tier_economics(
     result, costs = _costed(planner, capacity.rps * LOAD_SHARE, terms.arrival_cv)
     means = planner.demand().means()
     rows = result.measured
+    # of all calls: the measured window cuts the long sessions, whose later prompts are the longest
     lengths = Lengths(
-        float(result.prompt_tokens[rows].mean()),
-        float(result.output_tokens[rows].mean()),
-        float(result.cached_tokens[rows].mean()),
+        *(float(v.mean()) for v in (result.prompt_tokens, result.output_tokens, result.cached_tokens))
     )
     tokens_per_s = capacity.rps * means.tokens
     usd_per_h = tier.serving.gpus * gpu.usd_per_gpu_h[terms.basis]
