@@ -2,10 +2,12 @@
 
     python benchmarks/mooncake_replay.py TRACE.jsonl [...] [--speed 20] [--seconds S] [--json]
 
-The mock's KV pool holds all that the traces bring, so its cache never evicts. Its clock and the trace run at
-`speed` times real time. Answers are cut to `output-tokens`, which no prompt depends on. What is expected is
-counted here from the file's hash_ids alone, with no code of servebench: leading blocks of 512 tokens that an
-earlier request had. A prompt below the hidden preamble is raised to it; how many is in the result.
+The mock's KV pool holds all that the traces bring, so its cache never evicts. Its clock and the trace run
+at `speed` times real time. Answers are cut to `output-tokens`, which no prompt depends on: one by default,
+for at twenty times real time tokens leave half a millisecond apart, and a run is INVALID where chunks share
+a read. What is expected is counted here from the file's hash_ids alone, with no code of servebench: leading
+blocks of 512 tokens that an earlier request had. A prompt below the hidden preamble is raised to it; how
+many is told.
 """
 
 import argparse
@@ -59,16 +61,19 @@ def replay(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         try:
             command = [
                 sys.executable, "-m", "servebench", "run", "mooncake.yaml", "--trace", "trace.jsonl",
-                "--trace-speed", str(options.speed), "--target", mock.url, "--processes", "1", "--out", "r",
+                "--trace-speed", str(options.speed), "--target", mock.url,
+                "--processes", str(options.processes), "--out", "r",
             ]  # fmt: skip
             done = subprocess.run(command, cwd=room, stdout=subprocess.DEVNULL, check=False)
         finally:
             mock.stop()
         facts = json.loads((room / "r" / "manifest.json").read_text())
+        summary = json.loads((room / "r" / "summary.json").read_text())
         records = [json.loads(line) for line in (room / "r" / "requests.jsonl").read_text().splitlines()]
     ok = [record for record in records if record["outcome"] == "success"]
     prompt = sum(record["prompt_tokens"] for record in ok)
     measured = sum(record["cached_tokens"] for record in ok) / prompt
+    lag = summary["classes"]["all"]["client_lag_s"]
     return {
         "trace": path.name,
         "requests": len(records),
@@ -80,6 +85,9 @@ def replay(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         "points_apart": 100 * (measured - expected),
         "within_2_points": abs(measured - expected) <= 0.02,
         "exit_code": done.returncode,
+        "valid": summary["valid"],
+        "invalid_reasons": summary["invalid_reasons"],
+        "client_lag_ms": {p: 1e3 * (lag[p] or 0) for p in ("p50", "p99")},
         "notes": facts["notes"],
     }
 
@@ -88,8 +96,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("traces", nargs="+", type=Path)
     parser.add_argument("--speed", type=float, default=20.0, help="times real time")
+    parser.add_argument("--processes", type=int, default=0, help="workers; 0: one process does it all")
     parser.add_argument("--seconds", type=float, help="of the trace's own time (default: all)")
-    parser.add_argument("--output-tokens", type=int, default=8)
+    parser.add_argument("--output-tokens", type=int, default=1, help="at most, of each answer")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results = []
@@ -99,7 +108,8 @@ def main() -> int:
             print(
                 f"{one['trace']}: {one['requests']:,} requests ({one['failed']} failed), expected "
                 f"{one['expected_share']:.2%}, measured {one['measured_share']:.2%}: "
-                f"{one['points_apart']:+.2f} points",
+                f"{one['points_apart']:+.2f} points; {'VALID' if one['valid'] else one['invalid_reasons']}, "
+                f"client lag p99 {one['client_lag_ms']['p99']:.1f} ms",
                 flush=True,
             )
     if options.json:

@@ -247,3 +247,11 @@ def test_the_example_of_the_reference_page_is_a_scenario() -> None:
     assert examples
     for example in examples:
         assert parse_scenario(example, "docs/SCENARIOS.md").classes
+
+
+def test_a_tool_that_json_has_no_words_for_is_told() -> None:
+    tool = "{type: function, function: {name: f, parameters: {properties: {a: {enum: {1: x}}}}}}"
+    text = "name: s\nload: {rate_rps: 1, duration_s: 5}\nclasses:\n  - name: a\n    input_tokens: 900\n"
+    text += f"    tools: [{tool}]"
+    with pytest.raises(UsageError, match=r"classes\[0\].tools\[0\]: cannot be sent as JSON: Dict key must"):
+        parse_scenario(text, "f.yaml")

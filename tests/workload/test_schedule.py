@@ -236,3 +236,15 @@ def test_what_has_no_schedule_is_refused() -> None:
     for load in KINDS:
         with pytest.raises(UsageError, match="lower the rate"):
             starts_of(load, rate_rps=1e9, duration_s=1e4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"process": "mmpp", "bursts": {"ratio": 2, "burst_s": 1e-9, "calm_s": 1e-9}}, "too short for 60 s"),
+        ({"shape": {"kind": "diurnal", "amplitude": 1, "period_s": 1e-6}}, "too short for a run of 60 s"),
+    ],
+)
+def test_changes_too_fast_to_draw_are_refused(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        starts_of(fields, rate_rps=5, duration_s=60)

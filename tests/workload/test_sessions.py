@@ -242,6 +242,10 @@ def test_sampled_arguments_fit_plain_schemas() -> None:
     }
     assert sample(schema) == {"a": "x", "b": [1, 1], "c": {"d": True}}
     assert sample({}) == "text"
+    odd = {"properties": {"a": True, "b": {"enum": {"x": 1}}}, "required": ["a", "b", "c"]}
+    assert sample(odd) == {"a": "text", "b": "text"}
+    assert sample({"type": "array", "items": True, "minItems": "x"}) == ["text"]
+    assert sample({"type": "object", "properties": None}) == {}
 
 
 def test_the_shipped_agents_have_the_published_means() -> None:

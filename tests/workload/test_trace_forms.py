@@ -108,6 +108,10 @@ def test_bailian_has_blocks_of_sixteen_and_seconds() -> None:
         ),
         ({"timestamp": "x", "input_length": 5, "output_length": 5, "hash_ids": []}, "number of seconds"),
         ({"timestamp": 0, "input_length": 5, "hash_ids": []}, "output_length is missing"),
+        (
+            {"timestamp": 10**400, "input_length": 5, "output_length": 5, "hash_ids": []},
+            "number of milliseconds",
+        ),
     ],
 )
 def test_wrong_rows_of_other_forms_are_told(line: dict[str, object], problem: str) -> None:
@@ -153,6 +157,9 @@ def test_clients_in_a_file_become_a_trace(tmp_path: object) -> None:
         json.dumps({**CLIENTS, "categories": {}}),
         json.dumps(CLIENTS).replace('"q": [1, 50, 50]', '"q": [1, 50]'),
         json.dumps(CLIENTS).replace('"cv_median": 2.0', '"cv_median": 0'),
+        json.dumps(CLIENTS).replace("[10.0, 0.0, 40.0]", "[10.0, -1.0, 40.0]"),
+        json.dumps(CLIENTS).replace("[0.01, 0.5, 0.99]", "[0.5, 0.01, 0.99]"),
+        json.dumps(CLIENTS).replace('"input_tokens"', '"reason_ratio"'),
     ],
 )
 def test_what_are_no_clients_is_a_usage_error(wrong: str) -> None:

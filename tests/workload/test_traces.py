@@ -114,9 +114,14 @@ def test_every_wrong_line_is_told_with_its_number() -> None:
         good.replace("44", "4.5"),
     ]
     with pytest.raises(UsageError) as caught:
-        parse_trace("\n".join([*lines, "2023-13-16 18:15:46,1,1", "2023-11-16 25:15:46,1,1"]), name="t.csv")
+        parse_trace(
+            "\n".join(
+                [*lines, "2023-13-16 18:15:46,1,1", "2023-11-16 25:15:46,1,1", "9023-11-16 18:15:46,1,1"]
+            ),
+            name="t.csv",
+        )
     starts = [problem.split(":")[0] for problem in caught.value.problems]
-    assert starts == [f"t.csv, line {number}" for number in (3, 4, 6, 7, 8, 9)]
+    assert starts == [f"t.csv, line {number}" for number in (3, 4, 6, 7, 8, 9, 10)]
     with pytest.raises(UsageError) as caught:
         parse_trace('{"timestamp_s": 1, "input_tokens": 5}\n{\n[]\n{"timestamp_s": true}', name="t.jsonl")
     assert [problem.split(":")[0][-1] for problem in caught.value.problems] == ["1", "2", "3", "4"]
@@ -156,6 +161,8 @@ def test_selections_and_factors_that_leave_nothing_are_refused(tmp_path: Path) -
         lambda trace: trace.scale(0),
         lambda trace: trace.scale(-2),
         lambda trace: trace.scale(1e-9),
+        lambda trace: trace.scale(1e9),
+        lambda trace: trace.faster(1e-12),
     ]
     for attempt in wrong:
         with pytest.raises(UsageError):

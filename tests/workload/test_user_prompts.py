@@ -129,6 +129,10 @@ def test_repeats_are_told_and_other_prompts_are_another_hash() -> None:
         ('{"prompt": "x", "max_completion_tokens": 0}', "must be a whole number >= 1"),
         ('[{"conversations": [{"from": "gpt", "value": "x"}]}]', "conversation 0: has no message of a human"),
         ('[{"conversations": [{"from": "cat", "value": "x"}]}]', r"conversations\[0\] must have from"),
+        ('[{"conversations": [{"from": ["gpt"], "value": "x"}]}]', r"conversations\[0\] must have from"),
+        ('[{"role": ["user"], "content": "x"}]', r"messages\[0\] must be an object with a role"),
+        (r'{"prompt": "\ud800"}', "line 1: .*surrogates"),
+        ('[{"role": "user", "content": "x", "n": 99999999999999999999999}]', "line 1: Integer exceeds"),
         ('[{"conversations": 3},\n{"a": 1}]', "conversation 0: must be an object with a list"),
     ],
 )

@@ -7,10 +7,12 @@ Unlike a renewal process of the same CV its gaps are correlated: a short gap tel
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from servebench.errors import UsageError
 from servebench.workload.draws import generator
 from servebench.workload.rate_curve import RateCurve
 
 _CHUNK = 256
+_MOST_BURSTS = 5_000_000  # of a run
 
 
 class Bursts(BaseModel):
@@ -29,6 +31,10 @@ class Bursts(BaseModel):
 
     def curve(self, duration_s: float, *, seed: int) -> RateCurve:
         """The path of the state, begun in equilibrium, as factors of the mean rate."""
+        if duration_s / (self.burst_s + self.calm_s) > _MOST_BURSTS:
+            raise UsageError(
+                f"load.bursts: {self.burst_s:g} s and {self.calm_s:g} s are too short for {duration_s:g} s"
+            )
         rng = generator(seed, "bursts")
         bursting = bool(rng.uniform() < self.burst_s / (self.burst_s + self.calm_s))
         stays, total_s = [], 0.0

@@ -11,6 +11,8 @@ import orjson
 
 from servebench.workload.sessions import Step
 
+_MOST_ITEMS = 100  # of a sampled list
+
 Text = Callable[
     [str, int], bytes
 ]  # (what it is, size) -> exactly size bytes that nothing else of the seed has
@@ -47,19 +49,23 @@ def history_messages(
     return parts
 
 
-def sample(schema: Mapping[str, Any]) -> Any:
-    """A small value for a JSON schema of the plain kinds; "text" for a kind it doesn't know."""
-    if schema.get("enum"):
-        return schema["enum"][0]
+def sample(schema: Any) -> Any:
+    """A small value for a JSON schema of the plain kinds; "text" for what it doesn't know."""
+    if not isinstance(schema, Mapping):
+        return "text"  # true allows anything
+    enum = schema.get("enum")
+    if isinstance(enum, list | tuple) and enum:
+        return enum[0]
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if kind == "object":
-        properties = schema.get("properties", {})
-        return {
-            name: sample(properties[name])
-            for name in schema.get("required", properties)
-            if name in properties
-        }
+        properties = schema.get("properties")
+        if not isinstance(properties, Mapping):
+            return {}
+        required = schema.get("required", properties)
+        return {name: sample(value) for name, value in properties.items() if name in required}
     if kind == "array":
-        return [sample(schema["items"])] * max(1, int(schema.get("minItems", 1))) if "items" in schema else []
+        least = schema.get("minItems")
+        count = least if isinstance(least, int) and 1 <= least <= _MOST_ITEMS else 1
+        return [sample(schema["items"])] * count if "items" in schema else []
     plain: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "null": None}
     return plain.get(kind, "text") if isinstance(kind, str) else "text"

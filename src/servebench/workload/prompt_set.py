@@ -68,9 +68,12 @@ def parse_prompts(text: str, *, name: str) -> PromptSet:
     prompts, problems = [], []
     for place, raw in rows:
         try:
-            prompts.append(read(raw))
-        except ValueError as error:
+            prompt = read(raw)
+            orjson.dumps(prompt.messages)
+        except (ValueError, TypeError) as error:  # TypeError: half a surrogate, a number too large
             problems.append(f"{place}: {error}")
+        else:
+            prompts.append(prompt)
     if problems:
         more = len(problems) - ERRORS_SHOWN
         raise UsageError(*problems[:ERRORS_SHOWN], *([f"{name}: and {more} more"] if more > 0 else []))
@@ -156,7 +159,7 @@ def _messages(raw: Any) -> _Prompt:
 
 
 def _check_message(k: int, message: Any) -> None:
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+    if not isinstance(message, dict) or str(message.get("role")) not in _ROLES:
         raise ValueError(f"messages[{k}] must be an object with a role of {', '.join(sorted(_ROLES))}")
     content = message.get("content")
     if isinstance(content, list):
@@ -177,7 +180,7 @@ def _sharegpt(raw: Any) -> _Prompt:
         raise ValueError("must be an object with a list of conversations")
     messages = []
     for k, turn in enumerate(turns):
-        role = _SHAREGPT_ROLES.get(turn.get("from", "")) if isinstance(turn, dict) else None
+        role = _SHAREGPT_ROLES.get(str(turn.get("from"))) if isinstance(turn, dict) else None
         if role is None or not isinstance(turn.get("value"), str):
             raise ValueError(
                 f"conversations[{k}] must have from ({', '.join(_SHAREGPT_ROLES)}) and a value of text"

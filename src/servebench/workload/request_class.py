@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from servebench.workload.lengths import Distribution
@@ -90,6 +91,8 @@ def tool_problems(cls: Mapping[str, Any]) -> list[Problem]:
             )
         else:
             names.append(name)
+            if isinstance(tool, dict) and (fault := _unsendable(tool)):
+                problems.append((f"tools[{k}]", f"cannot be sent as JSON: {fault}"))
     problems += [
         ("tools", f"{name} stands there twice") for name in sorted({n for n in names if names.count(n) > 1})
     ]
@@ -113,6 +116,15 @@ def tool_problems(cls: Mapping[str, Any]) -> list[Problem]:
 def _is_one_call(session: Any) -> bool:
     calls = session.get("calls_per_turn") if isinstance(session, Mapping) else session.calls_per_turn
     return calls == 1 or getattr(calls, "value", None) == 1
+
+
+def _unsendable(schema: dict[str, Any]) -> str:
+    """What JSON has no word for, as a key that is a number."""
+    try:
+        orjson.dumps(schema)
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def _schema_name(schema: Any) -> str | None:

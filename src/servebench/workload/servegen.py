@@ -11,7 +11,8 @@ independently. Gaps are Gamma within the moving rate, whatever family fitted bes
 import difflib
 import json
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ Ints = NDArray[np.int64]
 
 _WINDOW_S = 600.0
 _CV_LEAST, _CV_MOST = 0.05, 100.0
+_NO_INPUT = {"output_tokens", "reason_ratio"}  # lengths that are not the prompt's
 
 
 class _Lengths(BaseModel):
@@ -45,7 +47,7 @@ class _Client(BaseModel):
     client: str
     cv_median: float = Field(gt=0)
     lengths: dict[str, _Lengths]
-    rate_series_10min: tuple[float, ...] = Field(min_length=1)
+    rate_series_10min: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
 
 
 class _Category(BaseModel):
@@ -115,7 +117,7 @@ class Clients:
         moved = np.rint(curve.times_s(steady / 1e9) * 1e9)
         starts = moved[moved < round(length_s * 1e9)].astype(np.int64)
         inputs = np.zeros(len(starts), dtype=np.int64)
-        for key in client.lengths.keys() - {"output_tokens", "reason_ratio"}:
+        for key in client.lengths.keys() - _NO_INPUT:
             inputs += self._tokens(client, key, len(starts), seed)
         return starts, inputs, self._tokens(client, "output_tokens", len(starts), seed)
 
@@ -140,15 +142,28 @@ def parse_clients(text: str, *, name: str, category: str) -> Clients:
         near = difflib.get_close_matches(category, known, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(f"{name}: name one of its categories as {name}#{known[0]}: {', '.join(known)}{hint}")
+    levels = file.quantiles
+    if not (levels[0] > 0 and levels[-1] < 1 and all(a < b for a, b in pairwise(levels))):
+        raise UsageError(f"{name}: quantiles must rise between 0 and 1")
     clients = file.categories[category].clients
-    short = [
-        f"{name}: client {client.client}: {key} has {len(lengths.q)} quantiles, not {len(file.quantiles)}"
-        for client in clients
-        for key, lengths in client.lengths.items()
-        if len(lengths.q) != len(file.quantiles)
-    ] + [
-        f"{name}: client {c.client} has no output_tokens" for c in clients if "output_tokens" not in c.lengths
-    ]
+    short = (
+        [
+            f"{name}: client {client.client}: {key} has {len(lengths.q)} quantiles, not {len(file.quantiles)}"
+            for client in clients
+            for key, lengths in client.lengths.items()
+            if len(lengths.q) != len(file.quantiles)
+        ]
+        + [
+            f"{name}: client {c.client} has no output_tokens"
+            for c in clients
+            if "output_tokens" not in c.lengths
+        ]
+        + [
+            f"{name}: client {c.client} has no lengths of its prompts"
+            for c in clients
+            if not c.lengths.keys() - _NO_INPUT
+        ]
+    )
     if short:
         raise UsageError(*short[:20])
     return Clients(f"{name}#{category}", np.array(file.quantiles, dtype=np.float64), clients)

@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from servebench.errors import UsageError
 from servebench.workload.rate_curve import RateCurve
 
 _PIECES_A_DAY = 1440  # of a cosine as straight pieces: off by (2 pi / 1440)^2 / 8 = 2.4e-6 of the amplitude
+
+
+_MOST_PIECES = 10_000_000
 
 
 class _Shape(BaseModel):
@@ -82,6 +86,10 @@ class Diurnal(_Shape):
 
     def curve(self, duration_s: float) -> RateCurve:
         step_s = self.period_s / _PIECES_A_DAY
+        if duration_s / step_s > _MOST_PIECES:
+            raise UsageError(
+                f"load.shape: a period of {self.period_s:g} s is too short for a run of {duration_s:g} s"
+            )
         times = [k * step_s for k in range(math.ceil(duration_s / step_s) + 2)]
         turn = 2 * math.pi / self.period_s
         return RateCurve.through(

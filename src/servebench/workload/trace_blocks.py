@@ -63,8 +63,9 @@ class TraceBlocks:
             raise ValueError(f"block_ids are not packed ids: {error}") from None
         ids = np.cumsum(np.frombuffer(raw, dtype="<i8")).astype(np.int64)
         ends = np.cumsum(-(-input_tokens // block_tokens))
-        if len(ids) != (int(ends[-1]) if len(ends) else 0):
-            raise ValueError(f"block_ids hold {len(ids)} blocks where the lengths make {int(ends[-1])}")
+        wanted = int(ends[-1]) if len(ends) else 0
+        if len(ids) != wanted:
+            raise ValueError(f"block_ids hold {len(ids)} blocks where the lengths make {wanted}")
         return cls(block_tokens, ids, ends)
 
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servebench.errors import UsageError
+from servebench.workload.arrivals import MAX_ARRIVALS
 from servebench.workload.draws import uniforms
 from servebench.workload.plan import TraceArrays
 from servebench.workload.servegen import parse_clients
@@ -23,6 +24,7 @@ Ints = NDArray[np.int64]
 
 _NS = 1_000_000_000
 _ERRORS_SHOWN = 20
+_LONGEST_S = 1e9  # its ns fit into 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Trace:
             raise UsageError(f"a trace's rate factor must be a number > 0, got {factor:g}")
         if factor == 1:
             return self
+        if factor * len(self) > MAX_ARRIVALS:
+            raise UsageError(
+                f"trace {self.name} at {factor:g} times its rate has {factor * len(self):.3g} requests, "
+                f"more than {MAX_ARRIVALS:,}: lower the factor or the duration"
+            )
         whole = int(factor)
         rows, times, copies = [], [], []
         span_ns = round(self.duration_s * _NS)
@@ -95,6 +102,8 @@ class Trace:
         """The same requests in 1/speed of the time: for a server whose own clock runs ahead as much."""
         if not 0 < speed < float("inf"):
             raise UsageError(f"a trace's speed must be a number > 0, got {speed:g}")
+        if self.duration_s / speed > _LONGEST_S:
+            raise UsageError(f"a trace's speed of {speed:g} makes it last {self.duration_s / speed:.3g} s")
         if speed == 1:
             return self
         arrival_ns = np.floor(self.arrival_ns / speed).astype(np.int64)
