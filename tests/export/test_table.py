@@ -45,6 +45,12 @@ def test_it_ends_with_validity_and_verdict(summary: Summary) -> None:
     assert "INVALID: first [bold]reason[/bold]\n         second" in text_of(bad)
 
 
+def test_an_interrupted_run_says_so(summary: Summary) -> None:
+    assert "interrupted" not in text_of(summary)
+    cut = replace(summary, interrupted=True, run={**summary.run, "planned_requests": 4_000})
+    assert "interrupted: 1,500 of 4,000 planned requests were begun" in text_of(cut)
+
+
 def test_too_few_samples_are_said_not_shown(tmp_path: Path) -> None:
     made_run.write(tmp_path, made_run.make(20))
     text = text_of(summarise_run(read_run(tmp_path)))

@@ -151,6 +151,7 @@ def _print(catalog: Catalog, sheets: list[PriceSheet], on: datetime.date) -> Non
     redirects = ", ".join(f"{slug} -> {row.to}" for slug, row in catalog.retired.items())
     out.print(f"Retired slugs bill as: {redirects}", style="dim")
     out.print(others)
+    out.print("genai-prices dates few prices: one without a date is taken to hold on any day.", style="dim")
     for name, _, _, note in rows:
         if note:
             out.print(f"{name}: {note}", style="dim")

@@ -146,6 +146,10 @@ def _endings(summary: Summary) -> list[Text]:
     if _any_too_small(summary):
         lines.append(Text("n<72, n<368: fewer samples than that percentile needs"))
     lines += [Text(f"note: {warning}") for warning in summary.warnings]
+    if summary.interrupted:
+        planned = summary.run.get("planned_requests")
+        of = "" if planned is None else f" of {figures.count(planned)} planned requests"
+        lines.append(Text(f"interrupted: {figures.count(summary.classes[ALL].offered)}{of} were begun"))
     if summary.valid:
         lines.append(Text("VALID", style="bold green"))
     else:
