@@ -7,6 +7,7 @@ only counted, and encoded once it reads.
 """
 
 import asyncio
+import os
 from abc import abstractmethod
 
 from mock_server.choices import UNREAD_BYTES
@@ -60,9 +61,23 @@ class EventSink(Sink):
             event = self._plain_event(start, made)
             self._number += 1
             self._sent = made
-            transport.write(event)
+            self._write(event)
             return
         self.pump(stride=tokens if caught_up else 1)
+
+    def _write(self, data: bytes) -> None:
+        """To the kernel at once where nothing waits before it: the transport's own write waits for the end of
+        the event loop's turn."""
+        transport = self._transport
+        if self._fd < 0 or transport.get_write_buffer_size() or transport.is_closing():
+            transport.write(data)
+            return
+        try:
+            size = os.write(self._fd, data)
+        except OSError:  # full, or broken: the transport will see to it
+            size = 0
+        if size != len(data):
+            transport.write(data[size:])
 
     def prepare(self, second: int) -> Prepared | None:
         start, transport = self._made, self._transport

@@ -7,7 +7,7 @@ unless the process is so far behind that the engine's clock has to slip.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from mock_server.burst import Burst
@@ -19,7 +19,7 @@ from mock_server.sink import Sink
 from mock_server.utilisation import Utilisation
 from servebench.engine.power import power_watts
 from servebench.engine.replica import Replica, Step
-from servebench.engine.sequence import Sequence
+from servebench.engine.sequence import Emission, Sequence
 
 # real time that a stream's next event takes to prepare, generously: with less left in the step it is made at
 # the end
@@ -52,6 +52,7 @@ class RealtimeReplica:
         clock: EngineClock | None = None,
     ) -> None:
         self.replica = replica
+        self._loop = loop
         self.log = EngineLog()
         self._utilisation = Utilisation()
         self._clock = clock or EngineClock()
@@ -120,25 +121,27 @@ class RealtimeReplica:
 
     def _finish(self, step: Step) -> None:
         self._step = None
-        burst, self._burst = self._burst, None
-        sent = {} if burst is None else burst.send()
         end_s, before_s = step.end_s, self._last_end_s
-        second = _unix_second(self._clock.wall_s(end_s))
+        burst, self._burst = self._burst, None
+        if burst is not None:
+            burst.send()
+        emissions = self.replica.finish_step(step)
+        self._emit(emissions, {} if burst is None else burst.sinks, _unix_second(self._clock.wall_s(end_s)))
         sinks, total, usual, odd = self._sinks, 0, 0, []
-        for sequence, tokens, first, finished in self.replica.finish_step(step):
-            sink = sinks.pop(sequence.id) if finished else sinks[sequence.id]
+        for sequence, tokens, first, finished in emissions:
+            total += tokens
+            if finished:
+                self.log.sequence(sequence)
+                sink = sinks.pop(sequence.id, None)
+            else:
+                sink = sinks.get(sequence.id)
+            if sink is None:  # cancelled on hearing of its token
+                continue
             if sink.last_s == before_s:
                 usual += 1
             elif not first:
                 odd.append(end_s - sink.last_s)
             sink.last_s = end_s
-            total += tokens
-            if sequence.id in sent:
-                sink.prepared_sent()
-            else:
-                sink.emit(tokens, second, finished)
-            if finished:
-                self.log.sequence(sequence)
         self._last_end_s = end_s
         late_s = time.monotonic() - self._clock.wall_s(end_s)
         self.log.step(end_s, late_s)
@@ -147,6 +150,17 @@ class RealtimeReplica:
             self._clock.slip(late_s)
         self._on_step(StepReport(step, late_s, total, end_s - before_s, usual, odd))
         self._start_s = self.replica.next_start_s(end_s)
+
+    def _emit(self, emissions: list[Emission], sent: Container[int], second: int) -> None:
+        """To the sinks of all that are not among the sent: first and last tokens of streams, or all."""
+        for sequence, tokens, _, finished in emissions:
+            if sequence.id in sent:
+                continue
+            try:
+                self._sinks[sequence.id].emit(tokens, second, finished)
+            except Exception as error:  # noqa: BLE001  a defect in one answer must not stop the others
+                message = "an answer could not be written"
+                self._loop.call_exception_handler({"message": message, "exception": error})
 
 
 def _unix_second(wall_s: float) -> int:

@@ -58,7 +58,7 @@ class ResponseSink(EventSink):
         if self._sent == answer.total_tokens:
             parts += self._ending()
             self.written = True
-        self._transport.write(b"".join(parts))
+        self._write(b"".join(parts))
 
     def _opening(self) -> list[bytes]:
         head, shape = self._reply.stream_head(chunked=self._chunked), self._shape

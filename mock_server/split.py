@@ -90,7 +90,8 @@ class _PrefillSink(Sink):
         self._split, self._leg, self._sink = split, leg, sink
 
     def emit(self, tokens: int, second: int, finished: bool) -> None:
-        self._split.prefilled(self._leg, self._sink, self.last_s, second)
+        assert self._leg.finished_s is not None
+        self._split.prefilled(self._leg, self._sink, self._leg.finished_s, second)
 
 
 class _DecodeSink:

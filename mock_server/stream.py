@@ -71,7 +71,7 @@ class StreamSink(EventSink):
         if self._sent == answer.total_tokens:
             parts.append(self._ending())
             self.written = True
-        self._transport.write(b"".join(parts))
+        self._write(b"".join(parts))
 
     def _enter_phase(self) -> None:
         """Encodes what the events of the phase of the next token have in common."""

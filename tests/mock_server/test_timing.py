@@ -179,3 +179,31 @@ def test_a_server_that_cannot_keep_up_slips_and_goes_as_fast_as_it_can() -> None
         assert took_s < 30  # 8,000 chunks
         late_s = total(url, "mock_step_late_seconds_sum") / total(url, "mock_step_late_seconds_count")
         assert late_s < 1
+
+
+class BrokenSink(CountingSink):
+    def emit(self, tokens: int, second: int, finished: bool) -> None:
+        if self.last_s > 0:  # from the second token on
+            self.finished.set()
+            raise ValueError("a defect")
+
+
+def test_a_defect_in_one_answer_does_not_stop_the_others() -> None:
+    told: list[object] = []
+
+    async def run() -> CountingSink:
+        tier = fast_tier(0.001)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        realtime = RealtimeReplica(
+            Replica(tier, load_catalog().gpu(tier.serving.gpu_id)), loop, lambda report: None
+        )
+        sound = CountingSink()
+        for i, sink in enumerate((BrokenSink(), sound)):
+            realtime.submit(Sequence(i, time.monotonic(), 10, 20), sink)
+        await asyncio.wait_for(sound.finished.wait(), 10)
+        realtime.close()
+        return sound
+
+    assert asyncio.run(run()).tokens == 20
+    assert [type(error) for error in told] == [ValueError] * 19
