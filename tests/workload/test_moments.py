@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from arrival_theory import theory_of
 
 from servebench.workload.arrivals import intended_starts
-from servebench.workload.bursts import Bursts, dispersion
+from servebench.workload.bursts import Bursts
 from servebench.workload.load import Load
 from servebench.workload.moments import gap_cv, index_of_dispersion
 from servebench.workload.schedule import load_starts
@@ -44,5 +45,6 @@ def test_lasting_bursts_disperse_the_more_the_longer_the_window() -> None:
     load = Load(rate_rps=20, process="mmpp", bursts=bursts, duration_s=20_000)
     starts = load_starts(load, rate_rps=20, duration_s=20_000, seed=3)
     told = [index_of_dispersion(starts, window_s=w, duration_s=20_000) for w in (1, 10, 60)]
-    wanted = [dispersion(bursts, rate_rps=20, window_s=w) for w in (1, 10, 60)]
+    theory = theory_of(load, rate_rps=20, seed=3)
+    wanted = [theory.dispersion(w) for w in (1, 10, 60)]
     assert told == pytest.approx(wanted, rel=0.25)

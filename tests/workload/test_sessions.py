@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from mock_server.chat_request import parse_chat
 from servebench.engine.kv_cache import prompt_block_keys
@@ -128,6 +129,42 @@ def test_counts_waits_and_lengths_have_the_distributions_asked() -> None:
     assert np.mean(tool_s) == pytest.approx(0.5, rel=0.1)
     assert set(think_s) == {7.0}
     assert np.median(np.array(outputs)) == pytest.approx(300, rel=0.1)
+
+
+def test_sessions_arrive_open_loop_and_their_calls_in_clusters() -> None:
+    """Poisson sessions whose calls follow after waits, answers taking no time: a Bartlett-Lewis process (Cox
+    and Isham, Point Processes, 1980, section 3.4). Of N calls over a time D: starts are Poisson, requests
+    come at rate * E N with the dispersion E N^2 / E N in long windows, and sessions at work, as in M/G/inf,
+    are Poisson of mean rate * E D.
+    """
+    rate_rps, seconds, settled_s, window_s = 4.0, 3000.0, 60.0, 150.0
+    shape = {**SHAPE, "tool_time_s": {"dist": "exponential", "mean": 0.5},
+             "think_time_s": {"dist": "exponential", "mean": 3}}  # fmt: skip
+    fields = {"load": {"rate_rps": rate_rps, "duration_s": seconds, "process": "poisson"}}
+    workload = plan({**AGENT, "session": shape}, scenario_fields=fields).build()
+    starts = workload.intended_ns / 1e9
+    assert stats.kstest(np.diff(starts), "expon", args=(0, 1 / rate_rps)).pvalue > 0.001
+    calls_s, lasts_s, counts = [], [], []
+    for arrival, start_s in enumerate(starts):
+        waits = [wait_s for _, wait_s in calls_of(workload, arrival)]
+        calls_s.append(start_s + np.cumsum(waits))
+        lasts_s.append(calls_s[-1][-1])
+        counts.append(len(waits))
+    # turns 1 to 4 and calls 1 to 5, both even: N is a sum of T numbers of mean 3 and variance 2
+    assert np.mean(counts) == pytest.approx(2.5 * 3, abs=4 * np.std(counts) / len(counts) ** 0.5)
+    assert np.var(counts) == pytest.approx(2.5 * 2 + 1.25 * 9, rel=0.05)
+    edges = np.arange(settled_s, seconds, window_s)
+    requests, _ = np.histogram(np.concatenate(calls_s), edges)
+    assert requests.mean() == pytest.approx(rate_rps * 7.5 * window_s, rel=0.03)
+    clustered = (16.25 + 7.5**2) / 7.5
+    assert requests.var(ddof=1) / requests.mean() == pytest.approx(
+        clustered, rel=4 * (2 / len(requests)) ** 0.5
+    )
+    looks_s = np.arange(settled_s, seconds, 20.0)
+    working = np.searchsorted(starts, looks_s) - np.searchsorted(np.sort(lasts_s), looks_s)
+    expected = rate_rps * float(np.mean(np.array(lasts_s) - starts))
+    assert working.mean() == pytest.approx(expected, abs=5 * (expected / len(looks_s)) ** 0.5)
+    assert working.var() / working.mean() == pytest.approx(1, abs=5 * (2 / len(looks_s)) ** 0.5)
 
 
 @given(st.integers(0, 2**40), st.sampled_from([1, 2, 4]))

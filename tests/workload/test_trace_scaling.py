@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from arrival_theory import theory_of
 from numpy.typing import NDArray
 from scipy import stats
 
 from servebench.errors import UsageError
-from servebench.workload.bursts import Bursts, dispersion
+from servebench.workload.bursts import Bursts
 from servebench.workload.load import Load
 from servebench.workload.schedule import load_starts
 from servebench.workload.traces import Trace, parse_trace
@@ -25,7 +26,8 @@ def trace(load: Load, seed: int = 1) -> Trace:
 
 
 POISSON = trace(Load(rate_rps=RATE_RPS, process="poisson", duration_s=DURATION_S))
-BURSTY = trace(Load(rate_rps=RATE_RPS, process="mmpp", bursts=BURSTS, duration_s=DURATION_S))
+MMPP = Load(rate_rps=RATE_RPS, process="mmpp", bursts=BURSTS, duration_s=DURATION_S)
+BURSTY = trace(MMPP)
 
 
 def index_of_dispersion(starts: NDArray[np.int64], window_s: float = WINDOW_S) -> float:
@@ -50,7 +52,7 @@ def test_a_scaled_poisson_trace_is_poisson_at_the_scaled_rate(factor: float) -> 
 def test_thinning_keeps_as_much_burst_as_can_be(factor: float) -> None:
     """Of counts with dispersion D, thinned independently: 1 + p (D - 1)."""
     whole = index_of_dispersion(BURSTY.arrival_ns)
-    assert whole == pytest.approx(dispersion(BURSTS, rate_rps=RATE_RPS, window_s=WINDOW_S), rel=0.25)
+    assert whole == pytest.approx(theory_of(MMPP, rate_rps=RATE_RPS, seed=1).dispersion(WINDOW_S), rel=0.25)
     thinned = [index_of_dispersion(BURSTY.scale(factor, seed=seed).arrival_ns) for seed in range(8)]
     assert np.mean(thinned) == pytest.approx(1 + factor * (whole - 1), rel=0.05)
 

@@ -47,15 +47,3 @@ class Bursts(BaseModel):
         high, low = self.calm_factor * self.ratio, self.calm_factor
         pair = (high, high, low, low) if bursting else (low, low, high, high)
         return RateCurve(times, np.tile(pair, len(ends) // 2))
-
-
-def dispersion(bursts: Bursts, *, rate_rps: float, window_s: float) -> float:
-    """Index of dispersion of the counts in windows: 1 + 2 p q d^2 / (rate s) (1 - (1 - e^-sw) / (sw)).
-
-    p, q: shares of time in burst and calm; d: difference of the two rates; s = 1/burst_s + 1/calm_s.
-    """
-    share = bursts.burst_s / (bursts.burst_s + bursts.calm_s)
-    difference_rps = rate_rps * bursts.calm_factor * (bursts.ratio - 1)
-    s = 1 / bursts.burst_s + 1 / bursts.calm_s
-    limit = 2 * share * (1 - share) * difference_rps**2 / (rate_rps * s)
-    return float(1 + limit * (1 + np.expm1(-s * window_s) / (s * window_s)))
