@@ -60,10 +60,13 @@ def test_xai_is_told_from_its_look_alikes() -> None:
 
 class _Models(http.server.BaseHTTPRequestHandler):
     status = 200
+    location = ""
     body = b'{"object": "list", "data": [{"id": "grok-4.3", "aliases": ["grok-latest"]}]}'
 
     def do_GET(self) -> None:
         self.send_response(self.status)
+        if self.location:
+            self.send_header("Location", self.location)
         self.end_headers()
         self.wfile.write(self.body)
 
@@ -98,6 +101,14 @@ def test_check_says_that_the_key_was_refused(models_server: tuple[str, type[_Mod
     url, handler = models_server
     handler.status = 401
     with pytest.raises(UsageError, match="refused the key"):
+        check_target(url, "grok-4.3")
+
+
+def test_check_says_where_a_redirect_leads(models_server: tuple[str, type[_Models]]) -> None:
+    url, handler = models_server
+    handler.status = 308
+    handler.location = "https://other.example/v1/models"
+    with pytest.raises(UsageError, match=r"redirects to https://other\.example/v1/models"):
         check_target(url, "grok-4.3")
 
 

@@ -39,6 +39,7 @@ class Conductor:
         self.t0_realtime_ns = 0
         self._t0_ns = 0
         self.clock_offsets: dict[int, ClockOffset] = {}
+        self.late_workers: set[str] = set()  # joined after the start: no shard is left for them
         self.interrupted = False
         self.stopped_s: float | None = None
         self.carried_out = False  # every arrival of the plan has been sent and has ended
@@ -191,6 +192,12 @@ class Conductor:
         self._users.pop(shard, None)
         self._cpu_ratios.pop(shard, None)
 
+    def too_late(self, worker: str) -> None:
+        """Say it once of each."""
+        if worker not in self.late_workers:
+            self.late_workers.add(worker)
+            self.say("a worker came after the start: it takes no part in this run")
+
     def progress(self) -> None:
         """One line on stderr: in place on a terminal, each five seconds elsewhere."""
         if self.settings.quiet:
@@ -236,6 +243,7 @@ class Conductor:
             shards=self.shards,
             clock_offsets=self.clock_offsets,
             finals=dict(self.finals),
+            late_workers=len(self.late_workers),
             interrupted=self.interrupted,
             schedule_hash=self.workload.schedule_hash,
             planned_requests=len(self.workload.intended_ns) if self.workload.mode == "open" else None,

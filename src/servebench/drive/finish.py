@@ -42,6 +42,7 @@ class RunFacts:
     shards: int
     clock_offsets: Mapping[int, ClockOffset]
     finals: Mapping[int, dict[str, Any]]
+    late_workers: int
     interrupted: bool
     schedule_hash: str
     planned_requests: int | None
@@ -108,6 +109,7 @@ class RunFacts:
             "interrupted": self.interrupted,
             "workers": self.shards,
             "missing_workers": [shard for shard in range(self.shards) if shard not in self.finals],
+            "late_workers": self.late_workers,
             "clock_offsets_us": {
                 str(shard): {"offset": offset.offset_ns / 1e3, "uncertainty": offset.uncertainty_ns / 1e3}
                 for shard, offset in sorted(self.clock_offsets.items())

@@ -31,7 +31,7 @@ from servebench.drive.master import (
 )
 from servebench.drive.options import add_arguments, in_own_directory, settings_from_options
 from servebench.drive.rig import end_test, guarded, quit_all, rig
-from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session
+from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session, leave
 from servebench.drive.web_tab import add_tab
 from servebench.results.exit_code import INTERRUPTED
 
@@ -149,8 +149,7 @@ def on_test_stopping(environment: Any, **_: Any) -> None:
     """Every worker hands in its last seconds and closes its files before Locust goes on to quit."""
     runner, conductor = environment.runner, rig.conductor
     if isinstance(runner, WorkerRunner):
-        if rig.session is not None:
-            rig.session.drain(0.0)  # the master has gone; after servebench_drain this does nothing
+        leave(environment)
         return
     if conductor is None or conductor.finished is not None or rig.trouble is not None:
         return

@@ -84,12 +84,21 @@ def watch_workers(environment: Any, conductor: Conductor) -> None:
     while conductor.finished is None:
         gevent.sleep(1.0)
         living = living_shards(environment.runner)
-        for shard in sorted(set(rig.shards.values()) - living - lost - set(conductor.finals)):
+        for client in _living(environment.runner):
+            if client.id not in rig.shards:
+                conductor.too_late(client.id)
+        gone = set(rig.shards.values()) - living
+        for shard in sorted(gone - lost):
             lost.add(shard)
             conductor.forget(shard)
+            if shard in conductor.finals:
+                conductor.say(
+                    f"worker {shard} has left: its share from now on is missing, the run is INVALID"
+                )
+                continue
             conductor.say(f"worker {shard} is lost: its requests from now on are missing, the run is INVALID")
             send_leases(environment, conductor, conductor.lose(shard))
-        if lost and living <= rig.idle:
+        if gone and living <= rig.idle:
             end_test(environment)
 
 

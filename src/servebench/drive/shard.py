@@ -3,6 +3,7 @@
 from locust.runners import WorkerRunner
 
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -159,13 +160,33 @@ def on_drain(environment: Any, msg: Any, **_: Any) -> None:
         session.hurry()  # a second order means: now
         return
     session.drain(msg.data["grace_s"], stopped_s=msg.data["stopped_s"])
+    _hand_in(environment, session)
+    if rig.own_run_dir is not None:
+        discard(rig.own_run_dir)
+
+
+def leave(environment: Any) -> None:
+    """This worker ends before the master has all of it: it was told to go, or the master is gone.
+
+    What is here is handed in all the same. Nobody knows whether the master hears, so nothing is discarded.
+    """
+    session = rig.session
+    if session is None:
+        return
+    if session.running:
+        session.drain(0.0)
+        _hand_in(environment, session)
+    if rig.own_run_dir is not None and rig.own_run_dir.exists():
+        sys.stderr.write(f"servebench: this worker's records stay in {rig.own_run_dir}\n")
+
+
+def _hand_in(environment: Any, session: LoadSession) -> None:
     Reporter(environment, session).report()
     environment.runner._send_stats()  # Locust's own figures of the last seconds
     if rig.own_run_dir is not None:
         for piece in pieces(rig.own_run_dir):
             environment.runner.send_message("servebench_piece", piece)
             gevent.sleep(0)  # heartbeats go out between pieces
-        discard(rig.own_run_dir)
     environment.runner.send_message("servebench_final", session.final())
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from servebench.errors import OperationError, UsageError
 from servebench.meter.call import Target
@@ -18,6 +18,7 @@ from servebench.meter.tls import client_context
 
 XAI_URL = "https://api.x.ai"
 DUMMY_KEY = "servebench"
+_REDIRECTS = (301, 302, 303, 307, 308)
 _KEY_FLAGS = ("api_key_blocked", "api_key_disabled", "team_blocked")
 
 
@@ -77,6 +78,9 @@ def check_target(
     refused, model not listed, CA file unreadable).
     """
     status, body = _get(url, "/v1/models", ca_file=ca_file, timeout_s=timeout_s)
+    if status in _REDIRECTS:
+        where = body.decode("latin-1")
+        raise UsageError(f"target {url} redirects to {where}, which no request follows: give that host")
     if status in (401, 403) or (status == 400 and b"API key" in body):  # xAI: a bad key is a 400
         raise UsageError(
             f"target {url} refused the key (status {status}): check the environment variable {key_name(url)}"
@@ -116,6 +120,7 @@ def time_scale(url: str, *, ca_file: str | None = None, timeout_s: float = 5.0) 
 
 
 def _get(url: str, path: str, *, ca_file: str | None, timeout_s: float) -> tuple[int, bytes]:
+    """Status and body; of a redirect where it leads, instead of its body."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     connection: http.client.HTTPConnection
@@ -129,6 +134,9 @@ def _get(url: str, path: str, *, ca_file: str | None, timeout_s: float) -> tuple
     try:
         connection.request("GET", f"{parts.path}{path}", headers={"Authorization": f"Bearer {api_key(url)}"})
         response = connection.getresponse()
+        if response.status in _REDIRECTS:
+            leads_to = urljoin(url, response.headers.get("location", ""))[:200]
+            return response.status, leads_to.encode("latin-1", "replace")
         return response.status, response.read(4_000_000)
     except ssl.SSLError as error:
         hint = "" if ca_file else "; --ca-file names the authority of a server of your own"

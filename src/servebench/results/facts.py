@@ -138,6 +138,11 @@ def _missing(manifest: Mapping[str, Any], shards: list[Mapping[str, Any]]) -> li
         lines.append(
             f"{len(lost)} of {manifest.get('workers')} workers were lost: {', '.join(map(str, lost))}"
         )
+    late = int(manifest.get("late_workers") or 0)
+    if late and manifest.get("mode") == "closed":
+        lines.append(
+            f"workers that came after the start: {late}; the users that Locust gave them stood still"
+        )
     lines += [
         f"worker {shard.get('shard')}: {shard['disk_error']}" for shard in shards if shard.get("disk_error")
     ]
