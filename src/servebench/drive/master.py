@@ -92,9 +92,7 @@ def watch_workers(environment: Any, conductor: Conductor) -> None:
             lost.add(shard)
             conductor.forget(shard)
             if shard in conductor.finals:
-                conductor.say(
-                    f"worker {shard} has left: its share from now on is missing, the run is INVALID"
-                )
+                conductor.say(f"worker {shard} has left: its requests from now on are missing")
                 continue
             conductor.say(f"worker {shard} is lost: its requests from now on are missing, the run is INVALID")
             send_leases(environment, conductor, conductor.lose(shard))
