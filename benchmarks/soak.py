@@ -31,7 +31,7 @@ from servebench.meter.call import Target
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.record import RequestRecord
 from servebench.results.live import LiveStats
-from servebench.results.run_directory import PartWriter
+from servebench.results.parts import PartWriter
 
 
 class Worker:

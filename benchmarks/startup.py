@@ -29,7 +29,9 @@ from goals import Goal, goals_json
 
 from servebench.drive.launch import start_mock
 from servebench.meter.record import Outcome, RequestRecord
-from servebench.results.run_directory import PartWriter, gather_run, read_run, write_json, write_manifest
+from servebench.results.files import write_json
+from servebench.results.parts import PartWriter
+from servebench.results.run_directory import gather_run, read_run, write_manifest
 
 CHUNKS = 40
 

@@ -17,6 +17,8 @@ EDGES = Edges(
     files=frozenset(
         {
             "servebench.catalog.yaml_file",
+            "servebench.results.files",
+            "servebench.results.parts",
             "servebench.results.run_directory",
             "servebench.workload.prompt_files",
             "servebench.workload.scenario",

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from servebench.export.ci import MAX_MARKDOWN_BYTES, junit_xml, markdown
-from servebench.results.run_directory import gather_parts, read_run
+from servebench.results.parts import gather_parts
+from servebench.results.run_directory import read_run
 from servebench.results.summary import Summary, summarise_run
 from tests.results import made_run
 

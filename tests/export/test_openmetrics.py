@@ -13,7 +13,8 @@ from prometheus_client.samples import Sample
 
 from servebench.export.metric_names import METRICS
 from servebench.export.openmetrics import MAX_POINTS, openmetrics, write_openmetrics
-from servebench.results.run_directory import gather_parts, read_run
+from servebench.results.parts import gather_parts
+from servebench.results.run_directory import read_run
 from servebench.results.summary import Summary, summarise_run
 from tests.results import made_run
 

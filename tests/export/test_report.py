@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from servebench.export.report import report_html, write_report
-from servebench.results.run_directory import gather_parts, read_run
+from servebench.results.parts import gather_parts
+from servebench.results.run_directory import read_run
 from servebench.results.summary import summarise_run
 from tests.results import made_run
 

@@ -24,7 +24,8 @@ from servebench.plan.measured_load import measured_load
 from servebench.plan.replay_errors import errors
 from servebench.plan.run_fit import KNOBS, with_factors
 from servebench.plan.simulation import SimulationResult, simulate
-from servebench.results.run_directory import PartWriter, gather_parts, read_run, write_manifest
+from servebench.results.parts import PartWriter, gather_parts
+from servebench.results.run_directory import read_run, write_manifest
 from servebench.results.summary import summarise_run
 from servebench.workload.scenario import load_scenario, parse_scenario
 

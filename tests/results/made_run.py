@@ -8,7 +8,8 @@ import numpy as np
 
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.results.chunk_times import ChunkTimes
-from servebench.results.run_directory import PartWriter, write_manifest
+from servebench.results.parts import PartWriter
+from servebench.results.run_directory import write_manifest
 
 Made = list[tuple[RequestRecord, "array[int]"]]
 INPUT_TICKS, CACHED_TICKS, OUTPUT_TICKS = 12_500, 2_000, 25_000  # Grok 4.3's published prices

@@ -17,15 +17,9 @@ from hypothesis import strategies as st
 from servebench.errors import OperationError, UsageError
 from servebench.meter.record import Outcome
 from servebench.results.chunk_times import LOST
-from servebench.results.run_directory import (
-    PartWriter,
-    default_run_dir,
-    gather_parts,
-    gather_run,
-    read_run,
-    write_bytes,
-    write_manifest,
-)
+from servebench.results.files import write_bytes
+from servebench.results.parts import PartWriter, gather_parts
+from servebench.results.run_directory import default_run_dir, gather_run, read_run, write_manifest
 from tests.results import made_run
 from tests.results.records import made_runs
 
@@ -78,7 +72,7 @@ def test_gzipped_files_are_read_as_they_are(tmp_path: Path) -> None:
 def test_a_killed_writer_loses_nothing_that_had_returned(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from tests.results import made_run\n"
-        "from servebench.results.run_directory import PartWriter\n"
+        "from servebench.results.parts import PartWriter\n"
         "writer = PartWriter(Path(sys.argv[1]), 0)\n"
         "for record, times in made_run.make(37): writer.write(record, times)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -15,7 +15,8 @@ from servebench.meter.record import Outcome
 from servebench.results.exit_code import exit_code
 from servebench.results.facts import Objectives, RunFacts
 from servebench.results.gate import Verdict
-from servebench.results.run_directory import gather_parts, read_run
+from servebench.results.parts import gather_parts
+from servebench.results.run_directory import read_run
 from servebench.results.slo import parse_goodput, parse_slos
 from servebench.results.summary import Summary, summarise, summarise_run
 from tests.results import made_run

@@ -119,7 +119,7 @@ def _progress(count: int) -> Callable[[str], None]:
 def _deliver(found: "Study", *, as_json: bool, out: Path | None) -> None:
     from servebench.export import economics_page as page
     from servebench.export import economics_table as table
-    from servebench.results.run_directory import write_bytes
+    from servebench.results.files import write_bytes
 
     text = json.dumps(table.to_json(found), indent=2)
     if out is not None:

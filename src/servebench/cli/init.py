@@ -25,7 +25,7 @@ def command(name: str, out: str | None, force: bool) -> None:
     from pathlib import Path
 
     from servebench.errors import UsageError
-    from servebench.results.run_directory import write_bytes
+    from servebench.results.files import write_bytes
     from servebench.workload.scenario import parse_scenario, scenario_text
 
     text = scenario_text(name)

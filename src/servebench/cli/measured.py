@@ -41,7 +41,8 @@ def run(catalog: Catalog, request: Request) -> None:
     from servebench.catalog.profile import profile_text
     from servebench.plan.measured_load import measured_load
     from servebench.plan.run_fit import cited, fit_run
-    from servebench.results.run_directory import read_run, write_bytes
+    from servebench.results.files import write_bytes
+    from servebench.results.run_directory import read_run
     from servebench.results.summary import summarise_run
 
     found = read_run(request.run)

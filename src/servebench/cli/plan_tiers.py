@@ -17,7 +17,7 @@ from servebench.errors import UsageError
 from servebench.plan.capacity import Planner
 from servebench.plan.fleet_plan import FleetPlan, Load, plan_fleet
 from servebench.plan.objectives import judges
-from servebench.results.run_directory import write_bytes
+from servebench.results.files import write_bytes
 from servebench.results.slo import Slo, parse_slos
 from servebench.workload.scenario import Scenario
 

@@ -22,7 +22,7 @@ from servebench.plan.calibration import (
     CalibrationError,
     calibrate_published,
 )
-from servebench.results.run_directory import write_bytes
+from servebench.results.files import write_bytes
 
 DEFAULT_BATCH, DEFAULT_CONTEXT_TOKENS = 32, 64_000
 

@@ -39,7 +39,8 @@ def command(
     The exit code is the one that the run had: 0 pass, 3 gate failed, 4 inconclusive, 5 INVALID,
     6 stopped by its budget, 130 interrupted.
     """
-    from servebench.results.run_directory import read_run, write_bytes
+    from servebench.results.files import write_bytes
+    from servebench.results.run_directory import read_run
     from servebench.results.summary import summarise_run
 
     if (run / "matrix.json").exists():

@@ -20,13 +20,8 @@ from servebench.drive.clocks import ClockOffset
 from servebench.drive.selfcheck_store import stored_selfcheck
 from servebench.drive.settings import RunSettings
 from servebench.errors import ServebenchError
-from servebench.results.run_directory import (
-    SUMMARY,
-    Run,
-    gather_run,
-    write_bytes,
-    write_json,
-)
+from servebench.results.files import write_bytes, write_json
+from servebench.results.run_directory import SUMMARY, Run, gather_run
 
 if TYPE_CHECKING:
     from servebench.results.summary import Summary

@@ -19,8 +19,9 @@ from servebench.errors import ServebenchError, UsageError
 from servebench.export.matrix_page import FILE, matrix_html
 from servebench.export.matrix_table import matrix_markdown, print_matrix
 from servebench.results.exit_code import INTERRUPTED
+from servebench.results.files import write_bytes, write_json
 from servebench.results.matrix import MATRIX, Matrix, MatrixRun
-from servebench.results.run_directory import SUMMARY, read_run, write_bytes, write_json
+from servebench.results.run_directory import SUMMARY, read_run
 from servebench.results.summary import summarise_run
 from servebench.workload.scenario import load_scenario
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from servebench.results.run_directory import write_json
+from servebench.results.files import write_json
 
 _SCHEMA = 1
 

@@ -33,7 +33,7 @@ from servebench.meter.call import CHAT_PATH, RESPONSES_PATH, Body, Call, Target,
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.exchange import not_sent
 from servebench.results.live import LiveStats
-from servebench.results.run_directory import PartWriter
+from servebench.results.parts import PartWriter
 from servebench.workload.body_parts import BodyParts
 from servebench.workload.spec import RequestSpec
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from servebench.errors import UsageError
-from servebench.results.run_directory import PARTS, read_manifest
+from servebench.results.parts import PARTS
+from servebench.results.run_directory import read_manifest
 
 PIECE_BYTES = 512 * 1024
 

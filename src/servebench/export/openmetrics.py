@@ -22,8 +22,9 @@ from prometheus_client.registry import Collector
 from servebench.export.collector_state import CollectorState
 from servebench.results.cost_split import COMPONENTS, UNEXPLAINED, PriceOf, component_rows, manifest_price
 from servebench.results.facts import Objectives, RunFacts
+from servebench.results.files import write_bytes
 from servebench.results.live import LiveStats
-from servebench.results.run_directory import Run, read_run, write_bytes
+from servebench.results.run_directory import Run, read_run
 
 FILE = "metrics.om"
 MAX_POINTS = 120

@@ -10,7 +10,8 @@ from servebench.export import report_health, report_tasks
 from servebench.export import report_sections as sections
 from servebench.export.html_page import figures_html, page_html
 from servebench.export.report_charts import charts
-from servebench.results.run_directory import Run, read_run, write_bytes
+from servebench.results.files import write_bytes
+from servebench.results.run_directory import Run, read_run
 from servebench.results.summary import Summary, summarise_run
 
 FILE = "report.html"

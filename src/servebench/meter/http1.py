@@ -10,18 +10,16 @@ two. Faults are data: `error` is a sentence, and nothing more is parsed.
 from typing import Final
 
 from servebench.meter.framing import FrameFloor
+from servebench.meter.http_lines import HEX_DIGITS, read_chunk_size, read_headers, read_status
 
 HEAD_READ: Final = 256  # a head costs a few reads; past it at most part of a first frame is taken along
 BULK_READ: Final = 65536
 UNFRAMED_READ: Final = 64  # lines of unknown length: short reads keep events apart
 MAX_HEAD: Final = 65536
 MAX_HELD_FRAME: Final = 32768  # larger frames are handed on as they come
-MAX_FRAME: Final = 1 << 30
 LEAST_FRAME: Final = 6  # "1\r\nx\r\n"
 
 _SIZES: Final = {b"%x" % n: n for n in range(1, 2048)}  # a look-up is cheaper than checking the digits
-_HEX: Final = frozenset(b"0123456789abcdefABCDEF")
-_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 _HEAD, _FRAME, _INSIDE, _TRAILER, _LENGTH, _TO_EOF, _DONE, _FAILED = range(8)
 
@@ -158,11 +156,11 @@ class ResponseParser:
                 self._fail(f"the response head is over {MAX_HEAD} bytes")
             return start
         lines = data[start:end].split(b"\r\n")
-        status = _status(lines[0])
+        status = read_status(lines[0])
         if status is None:
             self._fail("the status line is not HTTP/1.x")
             return start
-        headers = _headers(lines[1:])
+        headers = read_headers(lines[1:])
         if headers is None:
             self._fail("a header line is malformed")
             return start
@@ -217,11 +215,11 @@ class ResponseParser:
         if mark < 0:
             if len(data) - start > 4096:
                 self._fail("a chunk size line is over 4096 bytes")
-            elif data[start] not in _HEX:
+            elif data[start] not in HEX_DIGITS:
                 self._fail("a chunk size is not a hexadecimal number")
             self.want = LEAST_FRAME
             return start
-        size = _chunk_size(data[start:mark])
+        size = read_chunk_size(data[start:mark])
         if size is None:
             self._fail("a chunk size is not a hexadecimal number")
             return start
@@ -281,42 +279,3 @@ class ResponseParser:
         if not self._left:
             self._end()
         return start + len(taken)
-
-
-def _status(line: bytes) -> int | None:
-    """ "HTTP/1.1 200 OK" -> 200."""
-    if line[:7] != b"HTTP/1." or line[7:8] not in (b"0", b"1") or line[8:9] != b" ":
-        return None
-    code = line[9:12]
-    if not code.isdigit() or line[12:13] not in (b"", b" ") or code[0:1] == b"0":
-        return None
-    return int(code)
-
-
-def _headers(lines: list[bytes]) -> dict[str, str] | None:
-    headers: dict[str, str] = {}
-    key = ""
-    for line in lines:
-        if line[:1] in (b" ", b"\t") and key:  # a folded value, which a client unfolds (RFC 9112, 5.2)
-            headers[key] = f"{headers[key]} {_value(line)}".strip()
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon or not name or not _TOKEN.issuperset(name):
-            return None
-        key = name.decode("ascii").lower()
-        text = _value(value)
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return headers
-
-
-def _value(line: bytes) -> str:
-    return line.strip(b" \t").decode("latin-1")
-
-
-def _chunk_size(line: bytes) -> int | None:
-    """Hexadecimal digits, then perhaps an extension after ";"."""
-    digits = line.partition(b";")[0].rstrip(b" \t")
-    if not digits or len(digits) > 8 or not _HEX.issuperset(digits):
-        return None
-    size = int(digits, 16)
-    return size if size <= MAX_FRAME else None

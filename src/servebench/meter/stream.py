@@ -1,12 +1,8 @@
 """One answer, read as its pieces arrive: chunk times, tokens, usage and, at the end, the outcome. Pure.
 
-Most chunks of a stream differ in one JSON string only. The first chunk of a kind is parsed (orjson) and
-leaves a template: the bytes before that string's text and the bytes after it. A later piece with the same two
-ends and a middle of well-formed UTF-8 without quotes, backslashes and control characters is then, byte for
-byte, the same event with another non-empty text, and needs a stamp only. Everything else is parsed.
+Most chunks go the short way, by a template (template.py). Everything else is parsed.
 """
 
-import re
 from array import array
 from enum import Enum
 from typing import Any, Final
@@ -17,18 +13,11 @@ import orjson
 from servebench.meter.answer import MAX_LABEL, Parts, Usage, error_text, read_choices, read_usage, redact
 from servebench.meter.record import Outcome
 from servebench.meter.sse import Event, EventParser
+from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT, template_of
 from servebench.meter.tool_arguments import ToolArguments
 
 MAX_BODY: Final = 1 << 24
 MAX_ERROR_BODY: Final = 1 << 16
-_ASCII = rb"[ !#-\[\]-\x7f]*"
-_UTF8 = (  # the well-formed sequences of two to four bytes (Unicode 16, table 3-7)
-    rb"[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
-    rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"
-)
-_TEXT: Final = rb"(?=.)%b(?:(?:%b)%b)*" % (_ASCII, _UTF8, _ASCII)
-_PLAIN_TEXT: Final = re.compile(_TEXT).fullmatch
-_NO_TEMPLATE: Final = b"\x00"  # no event begins with it
 _MOST_US: Final = 2**31 - 1
 _LEADS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"\xef\xbb\xbf")
 
@@ -116,7 +105,7 @@ class AnswerReader:
         self._bundled = 0
         self._tools: set[object] = set()
         self._arguments = ToolArguments()
-        self._prefix = self._suffix = _NO_TEMPLATE
+        self._prefix = self._suffix = NO_TEMPLATE
         self._from = self._upto = 0
         self._fast_reasoning = False
 
@@ -147,7 +136,7 @@ class AnswerReader:
         if (
             piece.startswith(self._prefix)
             and piece.endswith(self._suffix)
-            and _PLAIN_TEXT(piece, self._from, len(piece) - self._upto)
+            and PLAIN_TEXT(piece, self._from, len(piece) - self._upto)
         ):
             self._push(at_ns)
             if self._fast_reasoning:
@@ -163,7 +152,7 @@ class AnswerReader:
                 return
             self._sse = parser = EventParser()
         fresh = parser.at_boundary
-        self._prefix = _NO_TEMPLATE
+        self._prefix = NO_TEMPLATE
         events = parser.feed(piece)
         if parser.oversize:
             self.bad = self.bad or "an event is too large"
@@ -174,21 +163,13 @@ class AnswerReader:
         if self._framed and len(self.times) > counted + 1:
             self._bundled += len(self.times) - counted - 1
         if fresh and len(events) == 1 and parts is not None and parts.plain and parser.at_boundary:
-            self._learn(piece, events[0], parts)
+            self._learn(template_of(piece, events[0].data, parts.field), reasoning=parts.reasoning)
 
-    def _learn(self, piece: bytes, event: Event, parts: Parts) -> None:
-        """Find the one string that carries the text, and keep what stands before and after it."""
-        key = parts.field.encode()
-        if piece.count(b'"%s"' % key) != 1:
-            return
-        data_at = piece.find(event.data)
-        found = re.search(rb'"%s"\s*:\s*"(%b)"' % (key, _TEXT), piece)
-        if found is None or not 0 <= data_at < found.start() < found.end() < data_at + len(event.data):
-            return
-        start, end = found.span(1)
-        self._prefix, self._suffix = piece[:start], piece[end:]
-        self._from, self._upto = start, len(piece) - end
-        self._fast_reasoning = parts.reasoning
+    def _learn(self, found: tuple[bytes, bytes] | None, *, reasoning: bool) -> None:
+        if found is not None:
+            self._prefix, self._suffix = found
+            self._from, self._upto = map(len, found)
+            self._fast_reasoning = reasoning
 
     def _event(self, event: Event, at_ns: int) -> Parts | None:
         if self.done_marker:
