@@ -1,4 +1,4 @@
-"""Connections that don't go as planned: stale ones, compressed bodies, addresses that don't answer."""
+"""Connections: kept, closed, stale, never made; addresses that don't answer, and bodies in odd clothes."""
 
 import socket
 import threading
@@ -27,15 +27,84 @@ CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":" a"}}]}\n\n'
 GOOD = STREAM_HEAD + frame(CHUNK) + frame(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
+def stale(sock: socket.socket) -> None:
+    """Reads the second request and closes without a byte, as a server does whose idle time is over."""
+    read_request(sock)
+    sock.sendall(GOOD)
+    read_request(sock)
+
+
+def test_no_server() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        results, health = run_calls(closed.getsockname()[1], 3)
+    for record, chunk_us in results:
+        assert record.outcome is Outcome.CONNECT_ERROR
+        assert "refused" in record.error
+        assert (record.sent_ns, record.status, len(chunk_us)) == (None, None, 0)
+    assert health.connections_opened == 0
+
+
+def test_a_server_that_never_accepts() -> None:
+    """Its queue is full: the connection never stands."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        limits = Timeouts(connect_s=0.3, first_byte_s=5, idle_s=5, total_s=5)
+        results, _ = run_calls(deaf.getsockname()[1], timeouts=limits)
+        for filler in fillers:
+            filler.close()
+    assert results[0][0].outcome is Outcome.CONNECT_ERROR
+    assert "0.3 s" in results[0][0].error
+
+
+def test_connections_are_kept_and_reused() -> None:
+    with serve(replies(GOOD, times=5)) as port:
+        results, health = run_calls(port, 5)
+    assert [record.outcome for record, _ in results] == [Outcome.SUCCESS] * 5
+    assert [record.reused_connection for record, _ in results] == [False, True, True, True, True]
+    assert (health.connections_opened, health.connections_reused, health.stale_retries) == (1, 4, 0)
+
+
+def test_connection_close_is_honoured() -> None:
+    with serve(replies(GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))) as port:
+        results, health = run_calls(port, 3)
+    assert [record.ok for record, _ in results] == [True] * 3
+    assert (health.connections_opened, health.connections_reused) == (3, 0)
+
+
+def test_a_stale_connection_is_replaced_once() -> None:
+    with serve(stale) as port:
+        results, health = run_calls(port, 2)
+    first, second = (record for record, _ in results)
+    assert (first.ok, first.retries) == (True, 0)
+    assert (second.ok, second.retries, second.reused_connection) == (True, 1, False)
+    assert (health.stale_retries, health.connections_opened) == (1, 2)
+
+
+def test_a_server_that_dies_on_every_request_is_not_asked_for_ever() -> None:
+    seen: list[bytes] = []
+
+    def handler(sock: socket.socket) -> None:
+        seen.append(read_request(sock)[1])
+        if len(seen) == 1:
+            sock.sendall(GOOD)
+            seen.append(read_request(sock)[1])
+
+    with serve(handler) as port:
+        results, _ = run_calls(port, 2)
+    assert [record.outcome for record, _ in results] == [Outcome.SUCCESS, Outcome.STREAM_CUT]
+    assert len(seen) == 3
+
+
 def test_what_a_stale_connection_cost_is_not_taken_off_the_lag() -> None:
     """The first send stands, so the fresh connection was opened after it, not before."""
 
-    def handler(sock: socket.socket) -> None:
-        read_request(sock)
-        sock.sendall(GOOD)
-        read_request(sock)
-
-    with serve(handler) as port:
+    with serve(stale) as port:
         results, health = run_calls(port, 2)
     second = results[1][0]
     assert (second.ok, second.retries, health.stale_retries) == (True, 1, 1)

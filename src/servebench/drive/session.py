@@ -17,6 +17,7 @@ from gevent.event import AsyncResult, Event
 from servebench import __version__
 from servebench.cost.budget import Purse, Statement
 from servebench.drive.billing import Biller
+from servebench.drive.calls import Calls
 from servebench.drive.clocks import monotonic_from_realtime
 from servebench.drive.in_flight import InFlight
 from servebench.drive.money import Money
@@ -29,13 +30,11 @@ from servebench.drive.turns import Following, Turns
 from servebench.drive.warm import Warmed, warm_connections
 from servebench.errors import OperationError
 from servebench.meter import Outcome, RequestRecord
-from servebench.meter.call import CHAT_PATH, RESPONSES_PATH, Body, Call, Target, Timeouts
+from servebench.meter.call import Target, Timeouts
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.exchange import not_sent
 from servebench.results.live import LiveStats
 from servebench.results.parts import PartWriter
-from servebench.workload.body_parts import BodyParts
-from servebench.workload.spec import RequestSpec
 
 _RECONNECT_S = 1.0  # a closed loop would else ask a dead target thousands of times a second
 _NOT_SENT = (Outcome.CONNECT_ERROR, Outcome.SHED)
@@ -68,8 +67,7 @@ class LoadSession:
         self._on_record, self._on_idle, self._on_stop = on_record, on_idle, on_stop
         self._writer = PartWriter(Path(settings.run_dir), shard)
         self._biller = Biller(settings.sheet)
-        self._specs: dict[int, RequestSpec] = {}
-        self._bodies: dict[int, BodyParts] = {}
+        self._calls = Calls(self.workload, api=settings.plan.api, seed=settings.plan.seed)
         self._pacer: Pacer | None = None
         self._turns = Turns(self.workload, lambda id, at_ns: self._submit(id, at_ns, self._record_done))
         self._ids = range(shard, len(self.workload.intended_ns), shards)
@@ -77,7 +75,6 @@ class LoadSession:
         self._arrivals_over = False
         measured_until_s = self.workload.duration_s - settings.cooldown_s
         self._in_flight = InFlight(round(self.workload.warmup_s * 1e9), round(measured_until_s * 1e9))
-        self._path = RESPONSES_PATH if settings.plan.api == "responses" else CHAT_PATH
         self._closing = Event()
         self._drain_until_s = 0.0
         self.loop = EngineLoop(
@@ -137,7 +134,7 @@ class LoadSession:
         self._pacer = Pacer(
             due_ns,
             fire=lambda position, at_ns: self._submit(self._ids[position], at_ns - t0_ns, self._record_done),
-            prepare=lambda position: self._prepare(self._ids[position]),
+            prepare=lambda position: self._calls.prepare(self._ids[position]),
             finished=self._arrivals_ended,
         )
         self._pacer.start()
@@ -147,7 +144,7 @@ class LoadSession:
         wait for the last record; None once closing.
         """
         request_id, self._next_id = self._next_id, self._next_id + self.shards
-        self._prepare(request_id)
+        self._calls.prepare(request_id)
         if not self.running:
             return None
         record, following = self._ask(request_id)
@@ -243,33 +240,17 @@ class LoadSession:
             intended_ns = int(self.workload.intended_ns[request_id])
             if intended_ns > stopped_ns:
                 break
-            spec = self.workload.spec(request_id)
-            call = self._call(request_id, intended_ns, spec, b"")
+            call, spec = self._calls.bare(request_id, intended_ns)
             record = not_sent(call, Outcome.UNSENT, "the run ended first", end_ns=stopped_ns)
             record, charge = self._biller.charge(record, prompt_tokens=spec.prompt_tokens)
             self._in_flight.change(+1, intended_ns)
             self._in_flight.change(-1, stopped_ns)
             self._keep(record, array("i"), charge)
 
-    def _prepare(self, request_id: int) -> None:
-        if request_id not in self._bodies:
-            self._specs[request_id] = self.workload.spec(request_id)
-            self._bodies[request_id] = self.workload.body_parts(request_id)
-
-    def _call(self, request_id: int, intended_ns: int, spec: RequestSpec, body: Body) -> Call:
-        return Call(
-            id=request_id, class_name=spec.class_name, session=spec.session, turn=spec.turn, model=spec.model,
-            intended_ns=intended_ns, body=body, asked_output_tokens=spec.output_tokens, path=self._path,
-            asked_prompt_tokens=spec.asked_tokens, sent_prompt_tokens=spec.prompt_tokens,
-            # the header is for chat completions; prompt_cache_key in the body is for both APIs
-            conv_id=spec.cache_key(self.settings.plan.seed) if self._path == CHAT_PATH else "",
-        )  # fmt: skip
-
     def _submit(self, request_id: int, intended_ns: int, done: OnFinal) -> None:
-        self._prepare(request_id)
-        spec, body = self._specs.pop(request_id), self._bodies.pop(request_id)
+        call, spec = self._calls.take(request_id, intended_ns)
         self._in_flight.change(+1, intended_ns)
-        self.sender.submit(self._call(request_id, intended_ns, spec, body), spec, done)
+        self.sender.submit(call, spec, done)
 
     def _record_done(self, record: RequestRecord, chunk_us: "array[int]", charge: dict[str, int]) -> None:
         self._end(record, chunk_us, charge)
