@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     STREAM_ERROR = "stream_error"  # an error event inside a 200
     BAD_RESPONSE = "bad_response"  # not HTTP, not SSE, not JSON, or not the dialect
     ABORTED = "aborted"  # in flight when the run ended (censored)
-    SHED = "shed"  # refused here: in-flight cap or budget
+    SHED = "shed"  # refused here: budget, credits or --on-429 drop; the in-flight cap queues
     UNSENT = "unsent"  # never sent: the run ended first, or its worker was lost
 
 

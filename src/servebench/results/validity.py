@@ -101,7 +101,7 @@ def _arrivals(columns: Columns, facts: RunFacts) -> list[str]:
     counts = dict(zip(OUTCOMES, np.bincount(columns.outcome, minlength=len(OUTCOMES)).tolist(), strict=True))
     for outcome, what in (
         (Outcome.UNSENT, "were never sent"),
-        (Outcome.SHED, "were refused by the load generator itself (in-flight cap, budget or --on-429 drop)"),
+        (Outcome.SHED, "were refused by the load generator itself (budget, credits or --on-429 drop)"),
     ):
         if counts[outcome]:
             reasons.append(f"{counts[outcome]} of {offered} requests {what}")
