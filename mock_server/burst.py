@@ -4,41 +4,72 @@ Between them only the kernel works: what a step's last stream waits for its toke
 """
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 
-from mock_server.sink import Sink
+from mock_server.sink import Prepared, Sink
+from servebench.engine.sequence import Emission
 
 
 class Burst:
-    """Of those of these sequences whose sink has something prepared. second: of the step's end, Unix time.
+    """Of those of these emissions whose sink can prepare its event; emissions are of one token each.
 
-    sinks: theirs, by sequence.
+    sinks: theirs, by sequence. second, end_s: of the step's end, Unix and engine time. until_s: a
+    time.monotonic(), past which the rest is left to the end. on_error: hears of a sink's defect.
     """
 
-    def __init__(self, sequence_ids: Iterable[int], sinks: Mapping[int, Sink], second: int) -> None:
-        self.sinks: dict[int, Sink] = {}
-        self._prepared = []
-        for sequence_id in sequence_ids:
-            sink = sinks[sequence_id]
-            prepared = sink.prepare(second)
+    def __init__(
+        self,
+        emissions: Iterable[Emission],
+        sinks: Mapping[int, Sink],
+        *,
+        second: int,
+        end_s: float,
+        until_s: float,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self.prepared: dict[int, Prepared] = {}  # by sequence
+        self._ends: dict[int, Sink] = {}
+        for sequence, _, _, finished in emissions:
+            if time.monotonic() > until_s:
+                break
+            sink = sinks[sequence.id]
+            try:
+                prepared = sink.prepare(second, end_s, finished)
+            except Exception as error:  # noqa: BLE001  a defect in one answer must not stop the others
+                on_error(error)
+                continue
             if prepared is not None:
-                self.sinks[sequence_id] = sink
-                self._prepared.append(prepared)
-        self._fds = [fd for _, fd, _ in self._prepared]
-        self._data = [data for _, _, data in self._prepared]
-        self._sizes = list(map(len, self._data))
+                self.prepared[sequence.id] = prepared
+                if finished:
+                    self._ends[sequence.id] = sink
+        self._line_up()
+
+    def drop(self, sequence_id: int) -> None:
+        """It is cancelled: nothing more is written for it."""
+        if self.prepared.pop(sequence_id, None) is not None:
+            self._ends.pop(sequence_id, None)
+            self._stale = True
 
     def send(self) -> None:
-        """Writes to all, then tells the sinks."""
-        if any(connection.is_closing() for connection, _, _ in self._prepared):
+        """Writes to all, then tells the sinks that have ended."""
+        if self._stale:
+            self._line_up()
+        if any(connection.is_closing() for connection, _, _ in self.prepared.values()):
             # its descriptor may be somebody else's by now
-            for connection, _, data in self._prepared:
+            for connection, _, data in self.prepared.values():
                 if not connection.is_closing():
                     connection.write(data)
         else:
             self._write()
-        for sink in self.sinks.values():
-            sink.prepared_sent()
+        for sink in self._ends.values():
+            sink.prepared_end()
+
+    def _line_up(self) -> None:
+        self._stale = False
+        self._fds = [fd for _, fd, _ in self.prepared.values()]
+        self._data = [data for _, _, data in self.prepared.values()]
+        self._sizes = list(map(len, self._data))
 
     def _write(self) -> None:
         sizes: list[int] = []
@@ -49,6 +80,6 @@ class Burst:
             except OSError:  # full, or broken: its transport will see to it
                 sizes.append(0)
         if sizes != self._sizes:
-            for size, (connection, _, data) in zip(sizes, self._prepared, strict=True):
+            for size, (connection, _, data) in zip(sizes, self.prepared.values(), strict=True):
                 if size != len(data):
                     connection.write(data[size:])

@@ -34,13 +34,18 @@ class EventSink(Sink):
         self._plain_from = self._plain_to = 0  # tokens that go out as plain events
 
     @abstractmethod
-    def pump(self, *, stride: int = 1) -> None:
-        """Writes what is made and not sent, or a good part of it, `stride` tokens an event; at the end all
-        that ends a stream."""
+    def _encode(self, stride: int, first_token_s: float | None = None) -> bytes:
+        """What is made and not sent, or a good part of it, `stride` tokens an event; at the end all that ends
+        a stream. It counts as sent. first_token_s: engine time, where the step of the first token is still in
+        flight."""
 
     @abstractmethod
     def _plain_event(self, start: int, end: int) -> bytes:
         """Tokens start..end-1 as a plain event in its HTTP chunk."""
+
+    def pump(self) -> None:
+        """Writes what is made and not sent, or a good part of it."""
+        self._write(self._encode(1))
 
     def _turn(self, second: int) -> None:
         """Events say another second from now on."""
@@ -63,12 +68,14 @@ class EventSink(Sink):
             self._sent = made
             self._write(event)
             return
-        self.pump(stride=tokens if caught_up else 1)
+        self._write(self._encode(tokens if caught_up else 1))
 
     def _write(self, data: bytes) -> None:
         """To the kernel at once where nothing waits before it: the transport's own write waits for the end of
         the event loop's turn."""
         transport = self._transport
+        if not data:
+            return
         if self._fd < 0 or transport.get_write_buffer_size() or transport.is_closing():
             transport.write(data)
             return
@@ -79,23 +86,23 @@ class EventSink(Sink):
         if size != len(data):
             transport.write(data[size:])
 
-    def prepare(self, second: int) -> Prepared | None:
+    def prepare(self, second: int, end_s: float, finished: bool) -> Prepared | None:
         start, transport = self._made, self._transport
-        if (
-            self._fd < 0
-            or self._sent != start
-            or not self._plain_from <= start < self._plain_to
-            or transport.get_write_buffer_size()
-        ):
+        if self._fd < 0 or self._sent != start or transport.get_write_buffer_size() or transport.is_closing():
             return None
         if second != self._second:
             self._turn(second)
-        return transport, self._fd, self._plain_event(start, start + 1)
+        self._made = start + 1
+        if self._plain_from <= start < self._plain_to and not finished:
+            event = self._plain_event(start, start + 1)
+            self._number += 1
+            self._sent = start + 1
+            return transport, self._fd, event
+        return transport, self._fd, self._encode(1, end_s)
 
-    def prepared_sent(self) -> None:
-        self._made += 1
-        self._sent += 1
-        self._number += 1
+    def prepared_end(self) -> None:
+        if not self.engine_done.done():
+            self.engine_done.set_result(None)
 
     def _framed(self, event: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event

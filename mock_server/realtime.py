@@ -21,9 +21,8 @@ from servebench.engine.power import power_watts
 from servebench.engine.replica import Replica, Step
 from servebench.engine.sequence import Emission, Sequence
 
-# real time that a stream's next event takes to prepare, generously: with less left in the step it is made at
-# the end
-_PREPARE_S = 5e-6
+# real time before a step's end from which on no event is prepared: the largest takes less
+_PREPARED_BEFORE_S = 2e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,8 @@ class RealtimeReplica:
     def cancel(self, sequence_id: int) -> None:
         if self._sinks.pop(sequence_id, None) is not None:
             self.replica.cancel(sequence_id)
-            self._burst = None  # it may hold an event of this one
+            if self._burst is not None:
+                self._burst.drop(sequence_id)
 
     def cancel_all(self) -> None:
         for sequence_id in list(self._sinks):
@@ -116,8 +116,15 @@ class RealtimeReplica:
         if due_s is not None:
             wall_s = self._clock.wall_s(due_s)
             self._deadline.set(wall_s)
-            if self._step is not None and wall_s - time.monotonic() > self.replica.running_count * _PREPARE_S:
-                self._burst = Burst(self.replica.going_on(), self._sinks, _unix_second(wall_s))
+            if self._step is not None and wall_s - time.monotonic() > _PREPARED_BEFORE_S:
+                self._burst = Burst(
+                    self.replica.foreseen(),
+                    self._sinks,
+                    second=_unix_second(wall_s),
+                    end_s=due_s,
+                    until_s=wall_s - _PREPARED_BEFORE_S,
+                    on_error=self._report,
+                )
 
     def _finish(self, step: Step) -> None:
         self._step = None
@@ -126,7 +133,8 @@ class RealtimeReplica:
         if burst is not None:
             burst.send()
         emissions = self.replica.finish_step(step)
-        self._emit(emissions, {} if burst is None else burst.sinks, _unix_second(self._clock.wall_s(end_s)))
+        sent: Container[int] = () if burst is None else burst.prepared
+        self._emit(emissions, sent, _unix_second(self._clock.wall_s(end_s)))
         sinks, total, usual, odd = self._sinks, 0, 0, []
         for sequence, tokens, first, finished in emissions:
             total += tokens
@@ -152,15 +160,18 @@ class RealtimeReplica:
         self._start_s = self.replica.next_start_s(end_s)
 
     def _emit(self, emissions: list[Emission], sent: Container[int], second: int) -> None:
-        """To the sinks of all that are not among the sent: first and last tokens of streams, or all."""
+        """To the sinks of all that are not among the sent."""
         for sequence, tokens, _, finished in emissions:
             if sequence.id in sent:
                 continue
             try:
                 self._sinks[sequence.id].emit(tokens, second, finished)
             except Exception as error:  # noqa: BLE001  a defect in one answer must not stop the others
-                message = "an answer could not be written"
-                self._loop.call_exception_handler({"message": message, "exception": error})
+                self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        message = "an answer could not be written"
+        self._loop.call_exception_handler({"message": message, "exception": error})
 
 
 def _unix_second(wall_s: float) -> int:

@@ -21,11 +21,13 @@ class Reply:
     envelope: wire.Envelope
     _usage: wire.Usage | None = None
 
-    @property
-    def ttft_s(self) -> float:
-        """From the request's last byte to the end of the step that made the first token."""
+    def ttft_s(self, first_token_s: float | None = None) -> float:
+        """From the request's last byte to the end of the step that made the first token, or to this one,
+        where that step is still in flight; 0 without either."""
         first = self.sequences[0]
-        return 0.0 if first.first_token_s is None else first.first_token_s - first.arrival_s
+        if first_token_s is None:
+            first_token_s = first.first_token_s
+        return 0.0 if first_token_s is None else first_token_s - first.arrival_s
 
     def usage(self) -> wire.Usage:
         """Of the finished answer. The prompt counts once, however many choices were made of it."""
@@ -54,18 +56,19 @@ class Reply:
     def generated_tokens(self) -> int:
         return sum(sequence.generated for sequence in self.sequences)
 
-    def stream_head(self, *, chunked: bool) -> bytes:
-        return wire.stream_head(self.envelope, ttft_s=self.ttft_s, chunked=chunked)
+    def stream_head(self, *, chunked: bool, first_token_s: float | None = None) -> bytes:
+        """first_token_s: where the step that makes it is still in flight."""
+        return wire.stream_head(self.envelope, ttft_s=self.ttft_s(first_token_s), chunked=chunked)
 
     def whole_head(self, length: int, *, keep_alive: bool) -> bytes:
         """Of the finished answer, whose body has so many bytes."""
         arrival_s, tokens = self.sequences[0].arrival_s, self.admitted.answer.total_tokens
         e2e_s = max(sequence.finished_s or arrival_s for sequence in self.sequences) - arrival_s
-        mean_itl_s = (e2e_s - self.ttft_s) / max(1, tokens - 1)
+        mean_itl_s = (e2e_s - self.ttft_s()) / max(1, tokens - 1)
         return wire.whole_head(
             self.envelope,
             length=length,
-            ttft_s=self.ttft_s,
+            ttft_s=self.ttft_s(),
             mean_itl_s=mean_itl_s,
             e2e_s=e2e_s,
             keep_alive=keep_alive,

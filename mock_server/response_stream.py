@@ -3,7 +3,6 @@
 The order and the fields of events are those of a recorded grok-4.3 stream.
 """
 
-import time
 from typing import Any
 
 import orjson
@@ -38,11 +37,11 @@ class ResponseSink(EventSink):
         size = self._fixed + len(number) + len(fragment)
         return b"%x\r\n%b%b%b%b%b" % (size, self._before, number, self._between, fragment, self._after)
 
-    def pump(self, *, stride: int = 1) -> None:
+    def _encode(self, stride: int, first_token_s: float | None = None) -> bytes:
         if self.written or not self._made:
-            return
+            return b""
         answer = self._answer
-        parts: list[bytes] = [] if self._phase else self._opening()
+        parts: list[bytes] = [] if self._phase else self._opening(first_token_s)
         for _ in range(EVENTS_PER_WRITE):
             if self._sent == self._made:
                 break
@@ -58,10 +57,11 @@ class ResponseSink(EventSink):
         if self._sent == answer.total_tokens:
             parts += self._ending()
             self.written = True
-        self._write(b"".join(parts))
+        return b"".join(parts)
 
-    def _opening(self) -> list[bytes]:
-        head, shape = self._reply.stream_head(chunked=self._chunked), self._shape
+    def _opening(self, first_token_s: float | None) -> list[bytes]:
+        head = self._reply.stream_head(chunked=self._chunked, first_token_s=first_token_s)
+        shape = self._shape
         response = shape.in_progress()
         parts = [
             head,
@@ -123,7 +123,7 @@ class ResponseSink(EventSink):
                 self._content("response.content_part.done", part=text_part(text)),
                 self._event("response.output_item.done", item=item, output_index=shape.message_index),
             ]
-        self.final = shape.finished(int(time.time()))
+        self.final = shape.finished(self._second)
         parts.append(self._event(f"response.{shape.status}", response=self.final))
         return [*parts, b"0\r\n\r\n"] if self._chunked else parts
 

@@ -15,11 +15,12 @@ class Sink(Protocol):
     def emit(self, tokens: int, second: int, finished: bool) -> None:
         """The next tokens of the sequence. second: Unix time."""
 
-    def prepare(self, second: int) -> Prepared | None:
-        """What emit(1, second, False) would write, where that can be written past everything else; then
-        either that is written and prepared_sent() called, or it is forgotten."""
+    def prepare(self, second: int, end_s: float, finished: bool) -> Prepared | None:
+        """In place of emit(1, second, finished), before its time: what is to be written past everything else
+        at end_s, engine time; None where emit has to be called then. It is written, unless the sequence is
+        cancelled."""
         return None
 
-    def prepared_sent(self) -> None:
-        """In place of emit(1, second, False)."""
+    def prepared_end(self) -> None:
+        """What was prepared with finished True has been written."""
         return

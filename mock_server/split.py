@@ -113,8 +113,9 @@ class _DecodeSink:
             self._split.ended(self._id)
         self._sink.emit(tokens, second, finished)
 
-    def prepare(self, second: int) -> Prepared | None:
-        return self._sink.prepare(second)
+    def prepare(self, second: int, end_s: float, finished: bool) -> Prepared | None:
+        return self._sink.prepare(second, end_s, finished)
 
-    def prepared_sent(self) -> None:
-        self._sink.prepared_sent()
+    def prepared_end(self) -> None:
+        self._split.ended(self._id)
+        self._sink.prepared_end()

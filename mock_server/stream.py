@@ -47,14 +47,14 @@ class StreamSink(EventSink):
         fragment = self._text.fragment(start - self._base, end - self._base)
         return b"%x\r\n%b%b%b" % (self._fixed + len(fragment), self._before, fragment, self._after)
 
-    def pump(self, *, stride: int = 1) -> None:
+    def _encode(self, stride: int, first_token_s: float | None = None) -> bytes:
         answer = self._answer
         if self.written:
-            return
+            return b""
         parts: list[bytes] = []
         if not self._shared.head_is_sent and self._made:
             self._shared.head_is_sent = True
-            parts.append(self._reply.stream_head(chunked=self._chunked))
+            parts.append(self._reply.stream_head(chunked=self._chunked, first_token_s=first_token_s))
         self._enter_phase()
         for _ in range(EVENTS_PER_WRITE):
             if self._sent == self._made:
@@ -71,7 +71,7 @@ class StreamSink(EventSink):
         if self._sent == answer.total_tokens:
             parts.append(self._ending())
             self.written = True
-        self._write(b"".join(parts))
+        return b"".join(parts)
 
     def _enter_phase(self) -> None:
         """Encodes what the events of the phase of the next token have in common."""

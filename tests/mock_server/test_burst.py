@@ -2,13 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 
 import pytest
 
 from mock_server.burst import Burst
 from mock_server.connection import direct_fd
 from mock_server.sink import Prepared, Sink
+from servebench.engine.sequence import Emission, Sequence
 from tests.mock_server.fast_mock import fast_mock, fast_tier
 from tests.mock_server.raw_http import stream_chat, whole_chat
 
@@ -16,13 +19,27 @@ from tests.mock_server.raw_http import stream_chat, whole_chat
 class OneEvent(Sink):
     def __init__(self, transport: asyncio.Transport, data: bytes) -> None:
         self.last_s = -1.0
+        self.ended = False
         self._prepared = transport, direct_fd(transport), data
 
     def emit(self, tokens: int, second: int, finished: bool) -> None:
         raise AssertionError("it was prepared")
 
-    def prepare(self, second: int) -> Prepared | None:
+    def prepare(self, second: int, end_s: float, finished: bool) -> Prepared | None:
         return self._prepared
+
+    def prepared_end(self) -> None:
+        self.ended = True
+
+
+def burst_of(
+    ids: list[int], sinks: Mapping[int, Sink], *, finished: bool = False, until_s: float = inf
+) -> Burst:
+    emissions = [Emission(Sequence(i, 0.0, 1, 1), 1, False, finished) for i in ids]
+    errors: list[Exception] = []
+    burst = Burst(emissions, sinks, second=1, end_s=1.0, until_s=until_s, on_error=errors.append)
+    assert errors == []
+    return burst
 
 
 Test = Callable[[list[asyncio.Transport], list[socket.socket]], Awaitable[None]]
@@ -74,8 +91,8 @@ async def read(client: socket.socket, size: int) -> bytes:
 def test_each_stream_gets_its_event_at_once() -> None:
     async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
         sinks: dict[int, Sink] = {i: OneEvent(t, b"event %d" % i) for i, t in enumerate(transports)}
-        burst = Burst([2, 0], sinks, 1)
-        assert list(burst.sinks) == [2, 0]
+        burst = burst_of([2, 0], sinks)
+        assert list(burst.prepared) == [2, 0]
         burst.send()
         assert [clients[i].recv(100) for i in (2, 0)] == [b"event 2", b"event 0"]
         with pytest.raises(BlockingIOError):  # that one was not asked for
@@ -88,10 +105,10 @@ def test_who_does_not_read_gets_the_rest_later_and_in_order_and_holds_up_nobody(
     async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
         long = b"".join(b"%7d " % i for i in range(1_000_000))
         sinks: dict[int, Sink] = {0: OneEvent(transports[0], long), 1: OneEvent(transports[1], b"short")}
-        Burst([0, 1], sinks, 1).send()
+        burst_of([0, 1], sinks).send()
         assert transports[0].get_write_buffer_size() > 0
         assert clients[1].recv(100) == b"short"
-        Burst([0, 1], sinks, 1).send()  # its buffer is full now: the kernel takes nothing
+        burst_of([0, 1], sinks).send()  # its buffer is full now: the kernel takes nothing
         assert clients[1].recv(100) == b"short"
         assert await read(clients[0], 2 * len(long)) == long * 2
 
@@ -101,7 +118,7 @@ def test_who_does_not_read_gets_the_rest_later_and_in_order_and_holds_up_nobody(
 def test_a_closed_connections_descriptor_is_not_written_to() -> None:
     async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
         sinks: dict[int, Sink] = {i: OneEvent(t, b"event") for i, t in enumerate(transports)}
-        burst, freed = Burst([0, 1], sinks, 1), direct_fd(transports[0])
+        burst, freed = burst_of([0, 1], sinks), direct_fd(transports[0])
         transports[0].abort()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -117,6 +134,33 @@ def test_a_closed_connections_descriptor_is_not_written_to() -> None:
                     end.recv(100)
 
     over_sockets(2, check)
+
+
+def test_who_is_cancelled_gets_nothing_and_the_others_their_events() -> None:
+    async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
+        sinks = {i: OneEvent(t, b"event %d" % i) for i, t in enumerate(transports)}
+        burst = burst_of([0, 1, 2], sinks, finished=True)
+        burst.drop(1)
+        burst.drop(7)
+        burst.send()
+        assert [clients[i].recv(100) for i in (0, 2)] == [b"event 0", b"event 2"]
+        assert [sink.ended for sink in sinks.values()] == [True, False, True]
+        with pytest.raises(BlockingIOError):
+            clients[1].recv(100)
+
+    over_sockets(3, check)
+
+
+def test_what_there_is_no_time_for_is_left_to_the_end() -> None:
+    async def check(transports: list[asyncio.Transport], clients: list[socket.socket]) -> None:
+        sinks: dict[int, Sink] = {0: OneEvent(transports[0], b"event")}
+        burst = burst_of([0], sinks, until_s=time.monotonic() - 1)
+        assert burst.prepared == {}
+        burst.send()
+        with pytest.raises(BlockingIOError):
+            clients[0].recv(100)
+
+    over_sockets(1, check)
 
 
 def test_a_stream_over_several_seconds_says_each_and_loses_nothing() -> None:

@@ -38,8 +38,8 @@ class Decoding(Protocol):
 
     def step(self, *, emit: bool) -> Decoded: ...
 
-    def going_on(self) -> list[int]:
-        """Ids of members that the next step gives one token and does not end; none where that is random."""
+    def foreseen(self) -> list[Emission]:
+        """What the next step will emit; nothing where that is random."""
 
     def quiet_steps(self) -> int:
         """Steps from now on after which nobody is due."""
@@ -112,9 +112,12 @@ class SteadyDecoding:
                 ]
         return Decoded(len(members), due, emissions)
 
-    def going_on(self) -> list[int]:
-        next_clock = self._clock + 1
-        return [s.id for s in self.members.values() if s.joined_clock + s.output_tokens > next_clock]
+    def foreseen(self) -> list[Emission]:
+        clock = self._clock + 1
+        return [
+            s.steady if s.joined_clock + s.output_tokens > clock else Emission(s, 1, False, True)
+            for s in self.members.values()
+        ]
 
     def quiet_steps(self) -> int:
         events = self._events
@@ -170,7 +173,7 @@ class DraftedDecoding:
         self.context_tokens += total
         return Decoded(total, due, emissions)
 
-    def going_on(self) -> list[int]:
+    def foreseen(self) -> list[Emission]:
         return []
 
     def quiet_steps(self) -> int:

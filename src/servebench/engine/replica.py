@@ -214,10 +214,10 @@ class Replica:
             prefill_s = (fused_s - decode_s) * self._prefill_noise.factor(batch.number)
         return decode_s * self._step_noise.factor(batch.number), prefill_s
 
-    def going_on(self) -> list[int]:
-        """Ids of sequences that gain just one token by the step in flight and go on after it, unless they are
-        cancelled; not of all, where that is random."""
-        return self._scheduler.going_on()
+    def foreseen(self) -> list[Emission]:
+        """The emissions of the step that has just begun, in their order: of one token each, and sure but for
+        sequences that are cancelled before its end. What drafts bring is random, and not among them."""
+        return [] if self._in_flight is None else self._scheduler.foreseen(self._in_flight.batch)
 
     def finish_step(self, step: Step, *, emit: bool = True) -> list[Emission]:
         """Commits a step at its end and returns what each sequence gained; cancelled ones gain nothing.

@@ -184,9 +184,14 @@ class Scheduler:
         random."""
         return self._decoding.quiet_steps()
 
-    def going_on(self) -> list[int]:
-        """Ids of sequences that gain one token by the next commit and stay, unless they are cancelled."""
-        return self._decoding.going_on()
+    def foreseen(self, batch: Batch) -> list[Emission]:
+        """What this batch's commit will emit for sure, of all that are not cancelled before."""
+        emissions = self._decoding.foreseen()
+        for sequence, chunk in batch.chunks:
+            if sequence.computed + chunk == sequence.prefill_target:
+                made = sequence.generated
+                emissions.append(Emission(sequence, 1, made == 0, made + 1 == sequence.output_tokens))
+        return emissions
 
     def coast(self, steps: int) -> None:
         """So many quiet steps at once."""
