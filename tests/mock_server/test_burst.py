@@ -1,19 +1,22 @@
 """Events prepared before their step ends: over real sockets, with clients that leave or do not read."""
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
+from typing import Any
 
 import pytest
 
+from mock_server import realtime
 from mock_server.burst import Burst
 from mock_server.connection import direct_fd
 from mock_server.sink import Prepared, Sink
 from servebench.engine.sequence import Emission, Sequence
 from tests.mock_server.fast_mock import fast_mock, fast_tier
-from tests.mock_server.raw_http import stream_chat, whole_chat
+from tests.mock_server.raw_http import ask, chat_body, stream_chat, whole_chat
 
 
 class OneEvent(Sink):
@@ -175,3 +178,39 @@ def test_a_stream_over_several_seconds_says_each_and_loses_nothing() -> None:
     deltas = [event["choices"][0]["delta"] for event in streamed if event["choices"]]
     for field in ("content", "reasoning_content"):
         assert "".join(delta.get(field, "") for delta in deltas) == whole["choices"][0]["message"][field]
+
+
+TOOL = {"name": "look_up", "parameters": {"type": "object", "properties": {"word": {"type": "string"}}}}
+LITTLE = {"effort": "low"}
+ASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("/v1/chat/completions", chat_body(max_completion_tokens=5, reasoning_effort="low")),
+    "one token": ("/v1/chat/completions", chat_body(max_completion_tokens=1, reasoning_effort="none")),
+    "tools": (
+        "/v1/chat/completions",
+        chat_body(tools=[{"type": "function", "function": TOOL}], reasoning_effort="none"),
+    ),
+    "responses": (
+        "/v1/responses",
+        {"model": "grok-4.3", "input": "hello", "max_output_tokens": 5, "reasoning": LITTLE},
+    ),
+    "response with tools": (
+        "/v1/responses",
+        {"model": "grok-4.3", "input": "hello", "tools": [{"type": "function", **TOOL}], "reasoning": LITTLE},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_events_made_ahead_are_those_that_are_made_at_the_end(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = ASKS[name]
+    bodies = []
+    with fast_mock(fast_tier(0.004)) as mock:
+        for margin_s in (0.0, realtime._PREPARED_BEFORE_S, inf):  # the first fills the prefix cache
+            monkeypatch.setattr(realtime, "_PREPARED_BEFORE_S", margin_s)
+            status, headers, body = ask(mock.url, path, {**asked, "stream": True, "seed": 3})
+            assert status == 200
+            assert float(headers["x-metrics-ttft-ms"]) >= 4
+            bodies.append(re.sub(rb'[0-9a-f]{8}-[-0-9a-f]{27}|"(created\w*|completed_at)":\d+', b"", body))
+    assert bodies[1] == bodies[2]
