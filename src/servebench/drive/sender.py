@@ -183,7 +183,7 @@ class Sender:
     # on the way back
 
     def _ended(self, job: Job, record: RequestRecord, chunk_us: "array[int]") -> None:
-        job.attempts += 1
+        job.attempts += record.outcome is not Outcome.UNSENT
         cost = self._cost(job, record)
         if self._money is not None:
             self._money.settle(job.stake, record, cost.settled_ticks, effort=job.spec.reasoning_effort)
@@ -221,7 +221,7 @@ class Sender:
         more: dict[str, Any] = {}
         if job.attempts > 1 or job.throttled_ns:
             more = {
-                "attempts": max(job.attempts, 1),
+                "attempts": job.attempts,
                 "throttled_ns": job.throttled_ns,
                 "retried_ns": job.retried_ns,
             }

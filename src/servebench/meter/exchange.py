@@ -36,6 +36,8 @@ def not_sent(call: Call, outcome: Outcome, error: str, *, end_ns: int) -> Reques
         outcome=outcome,
         error=error,
         asked_output_tokens=call.asked_output_tokens,
+        asked_prompt_tokens=call.asked_prompt_tokens,
+        attempts=0,
     )
 
 
