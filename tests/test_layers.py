@@ -28,11 +28,13 @@ EDGES = Edges(
     sockets=frozenset(
         {
             "servebench.meter.connection",
+            "servebench.meter.dial",
             "servebench.meter.engine_loop",
             "servebench.meter.reference_server",  # a program of its own, which the meter is held against
             "servebench.meter.timestamps",
             "servebench.meter.tls",
             "servebench.meter.tls_connection",
+            "servebench.meter.wire",
         }
     ),
 )

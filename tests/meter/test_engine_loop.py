@@ -14,7 +14,6 @@ import pytest
 
 from servebench.errors import OperationError, UsageError
 from servebench.meter.call import Call, Target, Timeouts
-from servebench.meter.connection import Connection
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.record import Outcome, RequestRecord
 from tests.meter.servers import (
@@ -125,24 +124,6 @@ def test_kernel_stamps_tell_the_arrival_however_late_the_loop_reads() -> None:
     assert health.kernel_stamps
     assert health.lag_p50_us is not None
     assert health.lag_p50_us > 1_500
-
-
-def test_two_frames_can_not_have_come_within_one_and_a_half_of_the_shortest_gap() -> None:
-    """The rule by which a calm stream is read a whole frame at once, and with care after a stall."""
-    loop = EngineLoop(Target("127.0.0.1", 1))
-    try:
-        connection = Connection(loop)
-        for at_ms in (0, 20, 38):
-            connection._learn_pace(10**9 + at_ms * 10**6)
-        assert (connection._calm, connection._alone_ns) == (3, 27_000_000)
-        for n in range(1, 50):
-            connection._learn_pace(10**9 + (38 + 20 * n) * 10**6)
-        assert 28_000_000 < connection._alone_ns <= 30_000_000
-        connection._learn_pace(10**9 + (38 + 20 * 49 + 1) * 10**6)  # a burst: nothing is known of it any more
-        assert connection._calm == 0
-        assert connection._alone_ns > 10**18
-    finally:
-        loop.close()
 
 
 def test_bytes_one_by_one() -> None:

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servebench.meter.answer import MAX_MESSAGE, error_text, read_responses_usage, read_usage
+from servebench.meter.answer import MAX_MESSAGE, error_text
 from servebench.meter.call import CHAT_PATH, RESPONSES_PATH, Call
+from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange
 from servebench.meter.record import Outcome
-from servebench.meter.stream import Ending
+from servebench.meter.usage import read_responses_usage, read_usage
 
 _WORDS = st.sampled_from(
     [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from servebench.meter.answer import read_usage
 from servebench.meter.head import head_facts, rate_limits, retry_after_s
+from servebench.meter.usage import read_usage
 
 XAI = {
     "x-request-id": "150c007d-f06f-945f-b763-621c061d0df9",

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from servebench.cost.usage import billed_ticks, usage_from_responses
+from servebench.meter.ending import Ending
 from servebench.meter.record import Outcome
 from servebench.meter.responses import ResponsesReader
-from servebench.meter.stream import Ending
 from tests.data_dir import find_data
 
 USAGE = {

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servebench.meter.answer import error_text, read_usage, redact
+from servebench.meter.answer import error_text, redact
+from servebench.meter.ending import Ending
 from servebench.meter.record import Outcome
-from servebench.meter.stream import AnswerReader, Ending
+from servebench.meter.stream import AnswerReader
+from servebench.meter.usage import read_usage
 
 SSE = "text/event-stream; charset=utf-8"
 XAI_USAGE = {

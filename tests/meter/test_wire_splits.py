@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servebench.meter.call import Call
+from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange
 from servebench.meter.record import Outcome, RequestRecord
-from servebench.meter.stream import Ending
 
 _EVENTS = st.lists(
     st.sampled_from(

@@ -7,26 +7,22 @@ first send stays. An address that does not answer gives way to the next one in t
 """
 
 import errno
-import os
-import socket
 import time
 from typing import Any, Final
 
 from servebench.meter.call import Call
+from servebench.meter.dial import Dial, no_connection
+from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange, OnDone
 from servebench.meter.head import rate_limits
 from servebench.meter.http1 import ResponseParser
 from servebench.meter.owner import Owner
-from servebench.meter.stream import AnswerReader, Ending
-from servebench.meter.timestamps import ANCILLARY_BYTES, ask_for_stamps, unpack_timespec
+from servebench.meter.pace import Pace
+from servebench.meter.stream import AnswerReader
+from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
+from servebench.meter.wire import Wire
 
-_READ: Final = 1  # masks of the event loop
-_WRITE: Final = 2
-_NOTHING: Final = memoryview(b"")
-_IN_TIME_NS: Final = 1_000_000  # a loop that reads within this,
-_CALM_GAP_NS: Final = 4_000_000  # on a stream whose frames come no faster than this,
-_NEVER: Final = 1 << 62
-_CALM: Final = 8  # for so many reads, finds one frame at a time: it may take it in one read
+_IN_TIME_NS: Final = 1_000_000  # a loop that reads within this may go by the pace
 _now_ns = time.monotonic_ns
 
 
@@ -34,28 +30,20 @@ class Connection:
     """send(call, on_done), then wait for on_done. usable: whether it may carry another exchange."""
 
     __slots__ = (
-        "_alone_ns",
         "_answer",
-        "_at_ns",
-        "_calm",
-        "_connected",
+        "_dial",
         "_engine",
         "_exchange",
         "_lag",
         "_last_ns",
-        "_opened_ns",
-        "_out",
+        "_pace",
         "_parser",
-        "_place",
-        "_reader",
         "_received",
         "_recvmsg",
         "_scheduled",
         "_sending",
-        "_sock",
         "_stamps",
-        "_tries",
-        "_writer",
+        "_wire",
         "usable",
     )
 
@@ -63,17 +51,15 @@ class Connection:
         self._engine = engine
         self._stamps = engine.stamps
         self._lag = engine.lag.push
-        self._sock: Any = None
-        self._reader: Any = None
-        self._writer: Any = None
+        self._dial = Dial(engine)
+        self._wire = Wire()
+        self._recvmsg: Any = None
+        self._pace = Pace()
         self._exchange: Exchange | None = None
         self._parser = ResponseParser()
         self._answer = AnswerReader()
-        self._out = _NOTHING
-        self._connected = self._scheduled = self._sending = self.usable = False
-        self._place = self._tries = self._calm = self._at_ns = self._received = self._last_ns = 0
-        self._opened_ns = 0
-        self._alone_ns = _NEVER
+        self._scheduled = self._sending = self.usable = False
+        self._received = self._last_ns = 0
 
     def send(self, call: Call, on_done: OnDone) -> None:
         """Connect if need be and send. Faults come through on_done, later."""
@@ -88,43 +74,27 @@ class Connection:
     def _attempt(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._parser, self._answer = exchange.parser, exchange.answer
-        self._received = self._calm = 0
-        self._alone_ns = _NEVER
+        self._pace.restart()
+        self._received = 0
         self._last_ns = exchange.started_ns
-        self._out = _NOTHING
         if exchange.reused:
             self._engine.reused += 1
             self._ask(exchange)
         else:
-            self._tries = 0
+            self._dial.restart()
             self._open()
 
     # connecting
 
     def _open(self) -> None:
         """Connect to the address that worked last, else to the next ones."""
-        engine = self._engine
-        # a neighbour may find another good address meanwhile: the round goes on from where it began
-        self._place = (self._place + 1) % len(engine.addresses) if self._tries else engine.good_address
-        family, address = engine.addresses[self._place]
-        if not self._tries:  # addresses that failed are part of what connecting took
-            self._opened_ns = _now_ns()
         try:
-            self._sock = sock = engine.socket_class(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._stamps.kernel:
-                ask_for_stamps(sock)
-            code = sock.connect_ex(address)
+            sock = self._dial.open()
         except OSError as fault:
             self._not_connected(fault.errno or errno.EIO)
             return
-        if code not in (0, errno.EINPROGRESS):
-            self._not_connected(code)
-            return
         self._recvmsg = sock.recvmsg
-        self._reader = engine.hub.loop.io(sock.fileno(), _READ)
-        self._writer = engine.hub.loop.io(sock.fileno(), _WRITE)
+        self._wire.open(sock, self._engine.hub.loop)
         self._greet()
 
     def _greet(self) -> None:
@@ -134,13 +104,10 @@ class Connection:
 
     def _not_connected(self, code: int) -> None:
         self.close()
-        self._tries += 1
-        if self._tries < len(self._engine.addresses):
+        if self._dial.failed():
             self._open()
-            return
-        hint = " (raise the limit on open files, ulimit -n)" if code in (errno.EMFILE, errno.ENFILE) else ""
-        where = self._engine.target.authority
-        self.end(Ending.NO_CONNECTION, f"no connection to {where}: {os.strerror(code)}{hint}")
+        else:
+            self.end(Ending.NO_CONNECTION, no_connection(self._engine.target, code))
 
     # sending
 
@@ -148,68 +115,49 @@ class Connection:
         payload = self._engine.request_bytes(exchange.call)
         exchange.request_bytes = len(payload)
         exchange.asked = True
-        self._out = self._encode(payload)
+        self._wire.put(self._encode(payload))
         self._transmit()
 
-    def _encode(self, payload: bytes) -> memoryview:
-        return memoryview(payload)
+    def _encode(self, payload: bytes) -> bytes:
+        return payload
 
     def _transmit(self) -> None:
+        wire, exchange = self._wire, self._exchange
+        fresh = not wire.connected
         now_ns = _now_ns()
         try:
-            sent = self._sock.send(self._out)
-        except BlockingIOError:
-            self._writer.start(self._writable)
-            return
+            if not wire.flush(self._writable):
+                return
         except OSError as fault:
-            if fault.errno == errno.ENOTCONN and not self._connected:  # macOS says so instead of EAGAIN
-                self._writer.start(self._writable)
-            elif not self._connected:
+            if fresh:
                 self._not_connected(fault.errno or errno.EIO)
-            else:  # an answer may have come before the connection broke: the read side will tell
-                self._out = _NOTHING
-                self._writer.stop()
-            return
-        exchange = self._exchange
-        if not self._connected:
-            self._connected = True
-            self._engine.opened += 1
-            self._engine.good_address = self._place
-            self._reader.start(self._readable)
+            return  # else an answer may have come before the connection broke: the read side will tell
+        if fresh:
+            self._dial.answered()
+            wire.listen(self._readable)
             if exchange is not None and not exchange.retries:  # else it was opened after the first send
-                exchange.connect_ns = now_ns - self._opened_ns
-        if exchange is not None and exchange.asked and exchange.opening_ns is not None:
-            exchange.opening_ns = None
-            if exchange.sent_ns is None:
-                exchange.sent_ns = now_ns
-        self._out = self._out[sent:]
-        if self._out:
-            self._writer.start(self._writable)
-        else:
-            self._out = _NOTHING
-            self._writer.stop()
+                exchange.connect_ns = now_ns - self._dial.opened_ns
+        if exchange is not None:
+            exchange.goes_out(now_ns)
 
     def _writable(self) -> None:
-        if not self._connected:
-            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                self._not_connected(code)
-                return
-        if self._out:
-            self._transmit()
+        code = 0 if self._wire.connected else self._wire.refused()
+        if code:
+            self._not_connected(code)
         else:
-            self._writer.stop()
+            self._transmit()
 
     # receiving
 
     def _readable(self) -> None:
         exchange = self._exchange
         if exchange is None:
-            self._idle_event()
+            self._engine.forget(self)  # closed while idle, or bytes that nobody asked for
             return
         parser, answer, stamps = self._parser, self._answer, self._stamps
+        pace = self._pace
         now_ns = _now_ns()
-        alone = self._calm >= _CALM and stamps.lag_ns < _IN_TIME_NS and now_ns - self._at_ns < self._alone_ns
+        alone = now_ns < pace.until_ns and stamps.lag_ns < _IN_TIME_NS
         size = parser.roomy if alone else parser.want
         while True:
             try:
@@ -241,26 +189,12 @@ class Connection:
                 self._ended(at_ns)
                 return
             if pieces:
-                self._learn_pace(at_ns)
+                pace.learn(at_ns)
                 return
             if not parser.inside:
                 return
             size = parser.want
             now_ns = _now_ns()
-
-    def _learn_pace(self, at_ns: int) -> None:
-        """A frame has come. Two can't within one and a half of the shortest gap of late."""
-        gap_ns = at_ns - self._at_ns
-        self._at_ns = at_ns
-        if gap_ns < _CALM_GAP_NS:
-            self._calm, self._alone_ns = 0, _NEVER
-            return
-        self._calm += 1
-        alone_ns = gap_ns + (gap_ns >> 1)
-        if alone_ns < self._alone_ns:
-            self._alone_ns = alone_ns
-        else:  # one short gap is forgotten in some dozen frames
-            self._alone_ns += (alone_ns - self._alone_ns) >> 4
 
     def _not_read(self, exchange: Exchange, fault: OSError) -> None:
         if not isinstance(fault, BlockingIOError):
@@ -297,24 +231,18 @@ class Connection:
         elif exchange.reused:
             self._engine.stale_retries += 1
             self.close()
-            exchange.retries = 1
-            exchange.opening_ns = _now_ns()
-            exchange.reused = exchange.asked = False
+            exchange.goes_again(_now_ns())
             self._attempt(exchange)
         else:
             self.end(Ending.CUT, f"{reason} before the answer began")
-
-    def _idle_event(self) -> None:
-        """Closed by the server while idle, or bytes that nobody asked for."""
-        self._engine.forget(self)
-        self.close()
 
     # ending
 
     def visit(self, now_ns: int) -> None:
         """The wheel's look: end what is past its deadline."""
         self._scheduled = False
-        if self._unanswered(now_ns):
+        connecting = self._exchange is not None and not self._wire.connected
+        if connecting and self._dial.overdue(now_ns):
             self._not_connected(errno.ETIMEDOUT)
         if self._exchange is None:
             return
@@ -323,16 +251,6 @@ class Connection:
             self.end(ending, reason)
         else:
             self._schedule(now_ns, deadline_ns)
-
-    def _unanswered(self, now_ns: int) -> bool:
-        """Whether the address being tried has had its part of the time to connect, and another is left."""
-        engine, tries = self._engine, self._tries + 1
-        return (
-            self._exchange is not None
-            and not self._connected
-            and tries < len(engine.addresses)
-            and now_ns >= self._opened_ns + tries * engine.connect_ns
-        )
 
     def _schedule(self, now_ns: int, deadline_ns: int = 1 << 62) -> None:
         if not self._scheduled:
@@ -350,7 +268,7 @@ class Connection:
         self._exchange = None
         if self._engine.rate_limits is None and self._parser.status:
             self._engine.rate_limits = rate_limits(self._parser.headers)
-        self.usable = ending is Ending.COMPLETE and self._parser.keep_alive and not self._out
+        self.usable = ending is Ending.COMPLETE and self._parser.keep_alive and self._wire.idle
         record, chunk_us = exchange.record(
             ending,
             reason,
@@ -367,14 +285,5 @@ class Connection:
 
     def close(self) -> None:
         """Free the socket; the object may open another."""
-        sock, self._sock = self._sock, None
-        self._connected = self.usable = False
-        self._out = _NOTHING
-        if sock is None:
-            return
-        for watcher in (self._reader, self._writer):
-            if watcher is not None:
-                watcher.stop()
-                watcher.close()
-        self._reader = self._writer = None
-        sock.close()
+        self._wire.close()
+        self.usable = False

@@ -21,10 +21,11 @@ from servebench.errors import OperationError, UsageError
 from servebench.meter.call import Call, Target, Timeouts
 from servebench.meter.connection import Connection
 from servebench.meter.deadlines import Wheel
+from servebench.meter.ending import Ending
 from servebench.meter.exchange import OnDone, not_sent
 from servebench.meter.health import Health, LagHistogram
 from servebench.meter.record import Outcome, RequestRecord
-from servebench.meter.stream import Ending
+from servebench.meter.request_bytes import RequestBytes
 from servebench.meter.timestamps import Keeper, StampClock
 from servebench.meter.tls import client_context
 from servebench.meter.tls_connection import TlsConnection
@@ -32,8 +33,6 @@ from servebench.meter.tls_connection import TlsConnection
 __all__ = ["Call", "EngineLoop", "Target", "Timeouts"]
 
 _FOLD_S = 0.25
-_SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
-_OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 
 
 class EngineLoop:
@@ -62,9 +61,8 @@ class EngineLoop:
         self.timeouts = timeouts or Timeouts()
         self.t0_ns = time.monotonic_ns() if t0_ns is None else t0_ns
         self.max_in_flight = max_in_flight
-        self.secrets = _secrets(headers or {})
-        self._fields = _header_fields(headers or {})
-        self._heads: dict[tuple[str, str], bytes] = {}
+        requests = RequestBytes(target, headers or {})
+        self.request_bytes, self.secrets = requests.of, requests.secrets
         self._tls = client_context(target) if target.tls else None
         self.hub = gevent.get_hub()
         self.socket_class: Any = get_original("socket", "socket")
@@ -175,17 +173,6 @@ class EngineLoop:
 
     # what connections call
 
-    def request_bytes(self, call: Call) -> bytes:
-        key = (call.method, call.path)
-        head = self._heads.get(key)
-        if head is None:
-            line = (
-                f"{call.method} {self.target.prefix}{call.path} HTTP/1.1\r\nhost: {self.target.authority}\r\n"
-            )
-            head = self._heads[key] = line.encode("ascii") + self._fields
-        own = b"x-grok-conv-id: %b\r\n" % call.conv_id.encode("ascii") if call.conv_id else b""
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, own, len(call.body), bytes(call.body))
-
     def finished(
         self, connection: Connection, record: RequestRecord, chunk_us: "array[int]", on_done: OnDone
     ) -> None:
@@ -202,8 +189,9 @@ class EngineLoop:
             self._start(*self._waiting.popleft())
 
     def forget(self, connection: Connection) -> None:
-        """An idle connection was closed by the server."""
+        """An idle connection was closed by the server, or can't be trusted any more."""
         self._idle.pop(connection, None)
+        connection.close()
 
     # its own
 
@@ -250,31 +238,3 @@ class EngineLoop:
 def _timed(lookup: Callable[..., Any], host: str, port: int) -> tuple[Any, int]:
     begun_ns = time.monotonic_ns()
     return lookup(host, port, 0, socket.SOCK_STREAM), time.monotonic_ns() - begun_ns
-
-
-def _header_fields(headers: Mapping[str, str]) -> bytes:
-    fields = {
-        "content-type": "application/json",
-        "accept": "text/event-stream, application/json",
-        "accept-encoding": "identity",  # without a word from us any coding would be allowed
-    }
-    fields |= {name.lower(): value for name, value in headers.items()}
-    for name, value in fields.items():
-        if name in _OWN_HEADERS:
-            raise UsageError(f"header {name}: it is set by the client itself")
-        if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-            raise UsageError("a header's name may hold letters, digits, - and _ only")
-        if any(not " " <= letter <= "~" for letter in value):
-            raise UsageError(f"header {name}: only printable ASCII on one line can be sent (check the key)")
-    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("ascii")
-
-
-def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What no error text may repeat, should a server echo it: the values of secret headers, whole and by
-    word.
-    """
-    found: set[str] = set()
-    for name, value in headers.items():
-        if name.lower() in _SECRET_HEADERS:
-            found.update(part for part in (value, *value.split()) if len(part) >= 8)
-    return tuple(sorted(found, key=len, reverse=True))

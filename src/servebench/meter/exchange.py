@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from servebench.meter.call import RESPONSES_PATH, Call, Timeouts
+from servebench.meter.ending import Ending
 from servebench.meter.head import head_facts
 from servebench.meter.http1 import ResponseParser
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.meter.responses import ResponsesReader
-from servebench.meter.stream import AnswerReader, Ending
+from servebench.meter.stream import AnswerReader
 
 OnDone = Callable[[RequestRecord, "array[int]"], None]
 
@@ -81,6 +82,19 @@ class Exchange:
         self.tls_ns: int | None = None
         self.request_bytes = self.retries = self.user_stamps = 0
         self.asked = self.begun = self.reused = self.unstamped = False
+
+    def goes_out(self, now_ns: int) -> None:
+        """Bytes leave: the request's, once it was asked."""
+        if self.asked and self.opening_ns is not None:
+            self.opening_ns = None
+            if self.sent_ns is None:
+                self.sent_ns = now_ns
+
+    def goes_again(self, now_ns: int) -> None:
+        """The kept-alive connection was stale: it needs another one."""
+        self.retries = 1
+        self.opening_ns = now_ns
+        self.reused = self.asked = False
 
     def begin_answer(self) -> None:
         """The head is there."""

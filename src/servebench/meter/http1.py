@@ -10,7 +10,7 @@ two. Faults are data: `error` is a sentence, and nothing more is parsed.
 from typing import Final
 
 from servebench.meter.framing import FrameFloor
-from servebench.meter.http_lines import HEX_DIGITS, read_chunk_size, read_headers, read_status
+from servebench.meter.http_lines import HEX_DIGITS, read_chunk_size, read_headers, read_length, read_status
 
 HEAD_READ: Final = 256  # a head costs a few reads; past it at most part of a first frame is taken along
 BULK_READ: Final = 65536
@@ -192,12 +192,11 @@ class ResponseParser:
                 self._state = _FRAME
                 self.want = UNFRAMED_READ
         elif "content-length" in headers:
-            lengths = {part.strip() for part in headers["content-length"].split(",")}
-            text = lengths.pop()
-            if lengths or not (text.isascii() and text.isdigit()) or len(text) > 15:
+            length = read_length(headers["content-length"])
+            if length is None:
                 self._fail("the content-length is not a number")
                 return
-            self._left = int(text)
+            self._left = length
             self._state = _LENGTH
             if not self._left:
                 self._end()

@@ -1,4 +1,4 @@
-"""The lines of an HTTP/1.1 response: status, headers, chunk sizes (RFC 9112). Pure; None for what is none."""
+"""The lines of an HTTP/1.1 response: status, headers, sizes (RFC 9112). Pure; None for what is none."""
 
 from typing import Final
 
@@ -35,6 +35,13 @@ def read_headers(lines: list[bytes]) -> dict[str, str] | None:
 
 def _value(line: bytes) -> str:
     return line.strip(b" \t").decode("latin-1")
+
+
+def read_length(value: str) -> int | None:
+    """Of a content-length; said twice it must be the same (RFC 9112, 6.3)."""
+    lengths = {part.strip() for part in value.split(",")}
+    text = lengths.pop()
+    return None if lengths or not (text.isascii() and text.isdigit()) or len(text) > 15 else int(text)
 
 
 def read_chunk_size(line: bytes) -> int | None:

@@ -8,8 +8,9 @@ one is a stream error. Usage is read into Chat Completions' terms (output_tokens
 
 from typing import Any, Final
 
-from servebench.meter.answer import MAX_LABEL, Parts, error_text, read_responses_usage
+from servebench.meter.answer import MAX_LABEL, Parts, error_text
 from servebench.meter.stream import AnswerReader
+from servebench.meter.usage import read_responses_usage
 
 _VISIBLE: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _REASONING: Final = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
@@ -93,7 +94,7 @@ class ResponsesReader(AnswerReader):
             Parts(
                 visible="message" in kinds or bool(calls), reasoning="reasoning" in kinds, tool_calls=calls
             ),
-            self._body_ns,
+            self._body.at_ns,
         )
         self._end(answer)
 

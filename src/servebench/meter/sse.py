@@ -10,7 +10,13 @@ from typing import Final, NamedTuple
 MAX_EVENT: Final = 1 << 22
 _BOM: Final = b"\xef\xbb\xbf"
 _IGNORED: Final = (b"", b"id", b"retry")  # b"": a comment
+_LEADS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", _BOM)
 _LINE_STARTS: Final = (b":", b"d", b"e", b"i", b"r", _BOM[:1])
+
+
+def begins_stream(piece: bytes) -> bool:
+    """Whether a body that begins so can be an event stream; no JSON does, nor its first few bytes."""
+    return piece.startswith(_LEADS) or any(lead.startswith(piece) for lead in _LEADS)
 
 
 class Event(NamedTuple):

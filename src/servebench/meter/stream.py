@@ -4,49 +4,19 @@ Most chunks go the short way, by a template (template.py). Everything else is pa
 """
 
 from array import array
-from enum import Enum
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import orjson
 
-from servebench.meter.answer import MAX_LABEL, Parts, Usage, error_text, read_choices, read_usage, redact
+from servebench.meter.answer import MAX_LABEL, Parts, error_text, read_choices, redact
+from servebench.meter.chunk_gaps import chunk_gaps
+from servebench.meter.ending import OUTCOME_OF, Ending
+from servebench.meter.held_body import MAX_BODY, MAX_ERROR_BODY, HeldBody
 from servebench.meter.record import Outcome
-from servebench.meter.sse import Event, EventParser
+from servebench.meter.sse import Event, EventParser, begins_stream
 from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT, template_of
 from servebench.meter.tool_arguments import ToolArguments
-
-MAX_BODY: Final = 1 << 24
-MAX_ERROR_BODY: Final = 1 << 16
-_MOST_US: Final = 2**31 - 1
-_LEADS: Final = (b"data:", b"event:", b":", b"id:", b"retry:", b"\xef\xbb\xbf")
-
-
-class Ending(Enum):
-    """How the exchange ended, as the socket saw it."""
-
-    COMPLETE = "the response was whole"
-    CUT = "the connection was closed or reset"
-    NO_CONNECTION = "no connection"
-    NO_FIRST_BYTE = "no first byte in time"
-    IDLE = "no more bytes in time"
-    MALFORMED = "not HTTP/1.1"
-    ABORTED = "the run ended"
-
-
-_BY_ENDING: Final = {
-    Ending.CUT: Outcome.STREAM_CUT,
-    Ending.NO_CONNECTION: Outcome.CONNECT_ERROR,
-    Ending.NO_FIRST_BYTE: Outcome.TIMEOUT_FIRST,
-    Ending.IDLE: Outcome.STALLED,
-    Ending.MALFORMED: Outcome.BAD_RESPONSE,
-    Ending.ABORTED: Outcome.ABORTED,
-}
-
-
-def _begins_stream(piece: bytes) -> bool:
-    """Whether a body that begins so can be an event stream; no JSON does, nor its first few bytes."""
-    return piece.startswith(_LEADS) or any(lead.startswith(piece) for lead in _LEADS)
+from servebench.meter.usage import Usage, read_usage
 
 
 class AnswerReader:
@@ -59,8 +29,6 @@ class AnswerReader:
     __slots__ = (
         "_arguments",
         "_body",
-        "_body_ns",
-        "_body_size",
         "_bundled",
         "_fast_reasoning",
         "_framed",
@@ -98,9 +66,7 @@ class AnswerReader:
         self._secrets = secrets
         self._push = self.times.append
         self._sse: EventParser | None = None
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._body_ns = 0
+        self._body = HeldBody()
         self._framed = True
         self._bundled = 0
         self._tools: set[object] = set()
@@ -120,7 +86,7 @@ class AnswerReader:
     @property
     def body_begun(self) -> bool:
         """Whether any byte of the body has come."""
-        return bool(self.times or self._body_size or (self._sse is not None and self._sse.begun))
+        return bool(self.times or self._body.size or (self._sse is not None and self._sse.begun))
 
     def begin(self, status: int, content_type: str, *, framed: bool, coding: str = "") -> None:
         """The head: framed says whether pieces are the server's own chunk frames."""
@@ -147,7 +113,7 @@ class AnswerReader:
     def _feed_slow(self, piece: bytes, at_ns: int) -> None:
         parser = self._sse
         if parser is None:
-            if self._body_size or self.status >= 400 or not _begins_stream(piece):
+            if self._body.size or self.status >= 400 or not begins_stream(piece):
                 self._collect(piece, at_ns)
                 return
             self._sse = parser = EventParser()
@@ -230,23 +196,18 @@ class AnswerReader:
 
     def _collect(self, piece: bytes, at_ns: int) -> None:
         """A body that is read at its end; its last piece's time is the answer's."""
-        limit = MAX_ERROR_BODY if self.status >= 400 else MAX_BODY
-        self._body_size += len(piece)
-        if self._body_size <= limit:
-            self._body.append(piece)
-        elif self.status < 400:
+        error = self.status >= 400
+        if not self._body.add(piece, at_ns, MAX_ERROR_BODY if error else MAX_BODY) and not error:
             self.bad = self.bad or f"the body is over {MAX_BODY} bytes"
-        self._body_ns = at_ns
 
     def judge(self, ending: Ending, detail: str = "") -> tuple[Outcome, str]:
         """The outcome and its sentence. Call once, after the last piece. What the server said goes before how
         it ended.
         """
         if self.status >= 400:
-            kind = Outcome.HTTP_429 if self.status == 429 else Outcome.HTTP_5XX
-            return (
-                kind if self.status == 429 or self.status >= 500 else Outcome.HTTP_4XX
-            ), self._error_body()
+            kind = Outcome.HTTP_5XX if self.status >= 500 else Outcome.HTTP_4XX
+            said = self.bad or error_text(self._body.json_or_text(), self._secrets)
+            return Outcome.HTTP_429 if self.status == 429 else kind, said
         if self._sse is None and ending is Ending.COMPLETE and not self.bad:
             self._whole_body()
         if self.error:
@@ -256,7 +217,7 @@ class AnswerReader:
         if self.done_marker:
             return Outcome.SUCCESS, ""
         if ending is not Ending.COMPLETE:
-            return _BY_ENDING[ending], redact(detail or ending.value, self._secrets)
+            return OUTCOME_OF[ending], redact(detail or ending.value, self._secrets)
         if self.finish_reason is not None:
             return Outcome.SUCCESS, ""
         if self._sse is not None and self._sse.noise and not self.times:
@@ -265,22 +226,13 @@ class AnswerReader:
             return Outcome.STREAM_CUT, "the stream ended inside an event"
         return Outcome.NO_FINISH, "the answer ended without a finish reason or [DONE]"
 
-    def _error_body(self) -> str:
-        if self.bad:
-            return self.bad
-        body = b"".join(self._body)
-        try:
-            return error_text(orjson.loads(body), self._secrets)
-        except orjson.JSONDecodeError:
-            return error_text(body.decode("utf-8", "replace"), self._secrets)
-
     def _whole_body(self) -> None:
         """A non-streamed answer: all its tokens arrive at the time of its last byte."""
         if self.status != 200:
             self.bad = f"status {self.status} is neither an answer nor an error"
             return
         try:
-            answer = orjson.loads(b"".join(self._body))
+            answer = self._body.json()
         except orjson.JSONDecodeError:
             self.bad = "the body is neither JSON nor an event stream"
             return
@@ -296,28 +248,15 @@ class AnswerReader:
             self.bad = "the body is not a chat completion"
             return
         self._facts(answer, answer.get("usage"))
-        self._count(parts, self._body_ns)
+        self._count(parts, self._body.at_ns)
 
     def usage_facts(self) -> dict[str, Any]:
         """The record's token fields: as the server's usage sent them, else counted from the chunks
         (approximate).
         """
-        usage, visible = self.usage, len(self.times) - self.reasoning_chunks
-        if usage is not None:
-            note = usage.note
-            if usage.completion_tokens is not None and visible > usage.completion_tokens:
-                over = f"{visible} visible chunks > completion_tokens {usage.completion_tokens}"
-                note = f"{note}; {over}" if note else over
-            return {
-                "prompt_tokens": usage.prompt_tokens,
-                "cached_tokens": usage.cached_tokens,
-                "completion_tokens": usage.completion_tokens,
-                "reasoning_tokens": usage.reasoning_tokens,
-                "billed_ticks": usage.ticks,
-                "usage_source": "usage",
-                "usage_note": note,
-                "server_tools": usage.server_tools,
-            }
+        visible = len(self.times) - self.reasoning_chunks
+        if self.usage is not None:
+            return self.usage.facts(visible)
         if not self.times:
             return {}
         return {
@@ -327,17 +266,8 @@ class AnswerReader:
         }
 
     def chunk_us(self, sent_ns: int) -> "tuple[array[int], int]":
-        """(first chunk - send, then the gaps, in us as int32; chunks that carry the stamp of the one before).
-
-        Gaps are differences of rounded times, so that rounding never accumulates. Chunks that the server
-        itself put into one frame share their stamp by right and are not counted.
+        """As chunk_gaps. Chunks that the server itself put into one frame share their stamp by right and are
+        not counted.
         """
-        if not self.times:
-            return array("i"), 0
-        # stamps of two clocks (kernel, user) may cross by microseconds where a kernel stamp was missing
-        times = np.maximum.accumulate(np.frombuffer(self.times, dtype=np.int64))
-        since_ns = np.maximum(times - sent_ns, 0)
-        since_us = np.minimum((since_ns + 500) // 1000, _MOST_US)  # a clock that was set is past all bounds
-        steps = np.diff(since_us, prepend=0)
-        shared = int(np.count_nonzero(np.diff(times) == 0)) - self._bundled
-        return array("i", steps.astype(np.int32).tobytes()), max(shared, 0)
+        gaps_us, shared = chunk_gaps(self.times, sent_ns)
+        return gaps_us, max(shared - self._bundled, 0)

@@ -4,9 +4,10 @@ import ssl
 import time
 
 from servebench.meter.connection import Connection
+from servebench.meter.dial import no_connection
+from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange
 from servebench.meter.owner import Owner
-from servebench.meter.stream import Ending
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 from servebench.meter.tls import TlsChannel
 
@@ -22,17 +23,16 @@ class TlsConnection(Connection):
 
     def _greet(self) -> None:
         self._channel = TlsChannel(self._context, self._engine.target.host)
-        self._out = memoryview(self._channel.hello())
+        self._wire.put(self._channel.hello())
         self._transmit()
 
-    def _encode(self, payload: bytes) -> memoryview:
-        # what the handshake still has to send goes first
-        return memoryview(bytes(self._out) + self._channel.encrypt(payload))
+    def _encode(self, payload: bytes) -> bytes:
+        return self._channel.encrypt(payload)
 
     def _readable(self) -> None:
         exchange = self._exchange
         if exchange is None:
-            self._idle_event()
+            self._engine.forget(self)
             return
         channel = self._channel
         while True:
@@ -82,10 +82,10 @@ class TlsConnection(Connection):
         """What the handshake (or a key update) wants sent; the request itself once the session stands."""
         pending = self._channel.outgoing()
         if pending:
-            self._out = memoryview(bytes(self._out) + pending)
+            self._wire.put(pending)
         if self._channel.ready and not exchange.asked and self._exchange is exchange:
             if exchange.connect_ns is not None:
-                exchange.tls_ns = time.monotonic_ns() - self._opened_ns - exchange.connect_ns
+                exchange.tls_ns = time.monotonic_ns() - self._dial.opened_ns - exchange.connect_ns
             self._ask(exchange)
         elif pending:
             self._transmit()
@@ -93,7 +93,7 @@ class TlsConnection(Connection):
     def _closed(self, exchange: Exchange, now_ns: int) -> None:
         current = self._exchange
         if current is None:  # the answer was whole, and a goodbye came with it
-            self._idle_event()
+            self._engine.forget(self)
         elif current is not exchange:  # and the next request is on its way already
             self._lost(current, "closed by the server")
         elif self._channel.ready:
@@ -105,4 +105,4 @@ class TlsConnection(Connection):
         if self._channel.ready:
             self._lost(exchange, reason)
         else:
-            self.end(Ending.NO_CONNECTION, f"no connection to {self._engine.target.authority}: {reason}")
+            self.end(Ending.NO_CONNECTION, no_connection(self._engine.target, reason))

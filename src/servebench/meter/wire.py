@@ -1,0 +1,89 @@
+"""Wire: a non-blocking socket, the two watchers of it in the hub's loop, and what is still to go out.
+
+Reading is the owner's: it takes `recvmsg` once and calls it itself, as often as chunks come.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+_READ: Final = 1  # masks of the event loop
+_WRITE: Final = 2
+_NOTHING: Final = memoryview(b"")
+
+
+class Wire:
+    """open(sock, loop), put(data) and flush, close; then it may be opened again.
+
+    connected: the socket has taken bytes. idle: nothing is left to go out.
+    """
+
+    __slots__ = ("_out", "_reader", "_sock", "_writer", "connected")
+
+    def __init__(self) -> None:
+        self._sock: Any = None
+        self._reader: Any = None
+        self._writer: Any = None
+        self._out = _NOTHING
+        self.connected = False
+
+    @property
+    def idle(self) -> bool:
+        return not self._out
+
+    def open(self, sock: Any, loop: Any) -> None:
+        self._sock = sock
+        self._reader = loop.io(sock.fileno(), _READ)
+        self._writer = loop.io(sock.fileno(), _WRITE)
+
+    def put(self, data: bytes) -> None:
+        """To go out behind what is left from before."""
+        self._out = memoryview(bytes(self._out) + data if self._out else data)
+
+    def flush(self, writable: Callable[[], None]) -> bool:
+        """Send what the socket takes; writable is called when it takes more. Whether anything went out.
+
+        Raises OSError; what was left is dropped then.
+        """
+        try:
+            sent = self._sock.send(self._out)
+        except OSError as fault:
+            early = fault.errno == errno.ENOTCONN and not self.connected  # macOS says so instead of EAGAIN
+            if early or isinstance(fault, BlockingIOError):
+                self._writer.start(writable)
+                return False
+            self._drop()
+            raise
+        self.connected = True
+        self._out = self._out[sent:]
+        if self._out:
+            self._writer.start(writable)
+        else:
+            self._drop()
+        return True
+
+    def _drop(self) -> None:
+        self._out = _NOTHING
+        self._writer.stop()
+
+    def refused(self) -> int:
+        """Why a socket that was being connected is not, as an errno; 0 where it is."""
+        code: int = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return code
+
+    def listen(self, readable: Callable[[], None]) -> None:
+        self._reader.start(readable)
+
+    def close(self) -> None:
+        """Free the socket and its watchers, if there are any."""
+        sock, self._sock = self._sock, None
+        self._out = _NOTHING
+        self.connected = False
+        if sock is None:
+            return
+        for watcher in (self._reader, self._writer):
+            watcher.stop()
+            watcher.close()
+        self._reader = self._writer = None
+        sock.close()
