@@ -40,38 +40,39 @@ class Query:
     instant: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one big number shows. thresholds: (from value, colour), the first from None = everything below."""
+
+    title: str
+    description: str
+    query: Query
+    unit: str
+    decimals: int | None = None
+    thresholds: Sequence[tuple[float | None, str]] = ((None, "text"),)
+
+
 def row(title: str, *, panel_id: int, y: int) -> dashboards.Row:
     return dashboards.Row(title).id(panel_id).grid_pos(models.GridPos(x=0, y=y, w=24, h=ROW_HEIGHT))
 
 
-def number(
-    title: str,
-    description: str,
-    query: Query,
-    *,
-    panel_id: int,
-    place: Place,
-    unit: str,
-    decimals: int | None = None,
-    thresholds: Sequence[tuple[float | None, str]] = ((None, "text"),),
-) -> stat.Panel:
-    """One big number. thresholds: (from value, colour), the first from None = everything below."""
+def number(figure: Figure, *, panel_id: int, place: Place) -> stat.Panel:
     panel = (
         stat.Panel()
         .id(panel_id)
-        .title(title)
-        .description(description)
+        .title(figure.title)
+        .description(figure.description)
         .datasource(DATASOURCE)
         .grid_pos(place.position)
-        .unit(unit)
+        .unit(figure.unit)
         .no_value("-")
         .color_mode(common_models.BigValueColorMode.VALUE)
         .graph_mode(common_models.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
-        .thresholds(_thresholds(thresholds))
-        .with_target(_target(query, "A"))
+        .thresholds(_thresholds(figure.thresholds))
+        .with_target(_target(figure.query, "A"))
     )
-    return panel if decimals is None else panel.decimals(decimals)
+    return panel if figure.decimals is None else panel.decimals(figure.decimals)
 
 
 def lines(

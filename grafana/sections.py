@@ -6,12 +6,13 @@ rates over $__rate_interval.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana.panels import Place, Query, heat, lines, number
+from grafana.panels import Figure, Place, Query, heat, lines, number
 from grafana.queries import (
     ENDED_WELL,
     EVERY_LIMIT,
@@ -25,49 +26,35 @@ from grafana.queries import (
     total,
 )
 
-
-def overview(y: int) -> Iterator[stat.Panel]:
-    """The row of big numbers."""
-
-    def at(column: int) -> Place:
-        return Place(x=3 * column, y=y, w=3, h=4)
-
-    yield number(
+_OVERVIEW: Final = (
+    Figure(
         "Requests/s",
         "Successful requests a second, now.",
         Query(rate("requests_total", ENDED_WELL), "requests/s"),
-        panel_id=2,
-        place=at(0),
         unit="reqps",
         decimals=1,
-    )
-    yield number(
+    ),
+    Figure(
         "Output tokens/s",
         "Visible and reasoning tokens a second over all requests, now.",
         Query(rate("tokens_total", GENERATED), "tokens/s"),
-        panel_id=3,
-        place=at(1),
         unit="short",
         decimals=0,
-    )
-    yield number(
+    ),
+    Figure(
         "TTFT p95",
         "Time to the first token of any kind, from the intended start; the whole run so far, failures at "
         "+inf. Read from buckets: the run's own report has the exact value.",
         Query(quantile_of_run(0.95, "ttft"), "TTFT p95", instant=True),
-        panel_id=4,
-        place=at(2),
         unit="s",
-    )
-    yield number(
+    ),
+    Figure(
         "ITL p95",
         "Gap between successive content chunks; the whole run so far.",
         Query(quantile_of_run(0.95, "itl"), "ITL p95", instant=True),
-        panel_id=5,
-        place=at(3),
         unit="s",
-    )
-    yield number(
+    ),
+    Figure(
         "Errors",
         "Share of the offered requests that did not succeed; the whole run so far.",
         Query(
@@ -75,13 +62,11 @@ def overview(y: int) -> Iterator[stat.Panel]:
             "errors",
             instant=True,
         ),
-        panel_id=6,
-        place=at(4),
         unit="percentunit",
         decimals=2,
         thresholds=((None, "green"), (0.01, "orange"), (0.05, "red")),
-    )
-    yield number(
+    ),
+    Figure(
         "Goodput",
         "Share of the offered requests that met every limit of the run; without limits, that succeeded.",
         Query(
@@ -89,28 +74,29 @@ def overview(y: int) -> Iterator[stat.Panel]:
             "goodput",
             instant=True,
         ),
-        panel_id=7,
-        place=at(5),
         unit="percentunit",
         decimals=2,
         thresholds=((None, "red"), (0.95, "orange"), (0.99, "green")),
-    )
-    yield number(
+    ),
+    Figure(
         "Cost so far",
         "The API bill of the run in USD, by usage and dated prices.",
         Query(total("cost_usd_total"), "USD", instant=True),
-        panel_id=8,
-        place=at(6),
         unit="currencyUSD",
-    )
-    yield number(
+    ),
+    Figure(
         "$ per million tokens",
         "The bill over all tokens, input and output.",
         Query(f"1e6 * {total('cost_usd_total')} / {total('tokens_total')}", "USD per million", instant=True),
-        panel_id=9,
-        place=at(7),
         unit="currencyUSD",
-    )
+    ),
+)
+
+
+def overview(y: int) -> Iterator[stat.Panel]:
+    """The row of big numbers."""
+    for column, figure in enumerate(_OVERVIEW):
+        yield number(figure, panel_id=2 + column, place=Place(x=3 * column, y=y, w=3, h=4))
 
 
 def load(y: int) -> Iterator[Builder[models.Panel]]:
@@ -206,27 +192,31 @@ def cost(y: int) -> Iterator[Builder[models.Panel]]:
         stacked=True,
     )
     yield number(
-        "Spending rate",
-        "USD an hour at the present rate.",
-        Query(f"3600 * {rate('cost_usd_total')}", "USD/h"),
+        Figure(
+            "Spending rate",
+            "USD an hour at the present rate.",
+            Query(f"3600 * {rate('cost_usd_total')}", "USD/h"),
+            unit="currencyUSD",
+        ),
         panel_id=42,
         place=Place(x=12, y=y, w=6, h=8),
-        unit="currencyUSD",
     )
     yield number(
-        "Budget used",
-        "Share of the budget that is spent, or reserved for bills to come; empty where none is set.",
-        Query(
-            f"(sum (last_over_time({series('budget_spent_usd')}[$__range])) + "
-            f"sum (last_over_time({series('budget_reserved_usd')}[$__range]))) / "
-            f"sum (max_over_time({series('budget_usd')}[$__range]) > 0)",
-            "budget",
-            instant=True,
+        Figure(
+            "Budget used",
+            "Share of the budget that is spent, or reserved for bills to come; empty where none is set.",
+            Query(
+                f"(sum (last_over_time({series('budget_spent_usd')}[$__range])) + "
+                f"sum (last_over_time({series('budget_reserved_usd')}[$__range]))) / "
+                f"sum (max_over_time({series('budget_usd')}[$__range]) > 0)",
+                "budget",
+                instant=True,
+            ),
+            unit="percentunit",
+            thresholds=((None, "green"), (0.8, "orange"), (1, "red")),
         ),
         panel_id=43,
         place=Place(x=18, y=y, w=6, h=8),
-        unit="percentunit",
-        thresholds=((None, "green"), (0.8, "orange"), (1, "red")),
     )
 
 

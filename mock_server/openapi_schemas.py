@@ -15,6 +15,9 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _BOOLEAN: Schema = {"type": "boolean"}
 _MAP: Schema = {"type": "object"}
 _UUID: Schema = {"type": "string", "format": "uuid"}
+_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
+_TOOL_CHOICE: Schema = {"type": "string", "enum": sorted(TOOL_CHOICES - {"required"})}
+_EFFORT: Schema = {"type": "string", "enum": ["none", "low", "medium", "high", "xhigh"]}
 
 
 def components(models: list[str]) -> dict[str, Schema]:
@@ -63,6 +66,9 @@ def _function(extra: Schema) -> Schema:
     return _object({**extra, "name": _STRING}, _maybe({"description": _STRING, "parameters": _MAP}))
 
 
+_FORMAT: Schema = _object({"type": {"type": "string", "enum": ["text", "json_object"]}})
+
+
 def _shared() -> dict[str, Schema]:
     """What both APIs take."""
     return {
@@ -78,19 +84,32 @@ def _shared() -> dict[str, Schema]:
 
 
 def _requests(model: Schema) -> dict[str, Schema]:
-    choice = {"type": "string", "enum": sorted(TOOL_CHOICES - {"required"})}
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
+    items = {"anyOf": [_STRING, _array(_response_item(), minItems=1)]}
+    return {
+        "ChatRequest": _object(
+            {"model": model, "messages": _array(_chat_message(), minItems=1)},
+            _maybe(_shared() | _chat_fields()),
+        ),
+        "ResponseRequest": _object({"model": model, "input": items}, _maybe(_shared() | _response_fields())),
+        "TokenizeRequest": _object({"model": model, "text": _STRING}, _maybe({"user": _STRING})),
+    }
+
+
+def _chat_message() -> Schema:
     named = _maybe({"name": _STRING, "tool_call_id": _STRING, "tool_calls": _array(_MAP)})
     others = {"type": "string", "enum": sorted(ROLES - {"assistant"})}
-    message = {
+    return {
         "anyOf": [
             _object({"role": others, "content": _content("text")}, named),
             _object({"role": {"const": "assistant"}}, {**named, "content": _nullable(_content("text"))}),
         ]
     }
-    chat = {
-        "max_completion_tokens": limit,
-        "max_tokens": limit,
+
+
+def _chat_fields() -> dict[str, Schema]:
+    return {
+        "max_completion_tokens": _LIMIT,
+        "max_tokens": _LIMIT,
         "n": {"type": "integer", "minimum": 1, "maximum": MAX_CHOICES},
         "seed": _INTEGER,
         "stream_options": {"type": "object", "properties": _maybe({"include_usage": _BOOLEAN})},
@@ -99,49 +118,45 @@ def _requests(model: Schema) -> dict[str, Schema]:
         "logit_bias": _MAP,
         "search_parameters": _MAP,
         "web_search_options": _MAP,
-        "reasoning_effort": {"type": "string", "enum": ["none", "low", "medium", "high", "xhigh"]},
+        "reasoning_effort": _EFFORT,
         "tools": _array(
             _object({"type": {"const": "function"}, "function": _function({})}), maxItems=MAX_TOOLS
         ),
-        "tool_choice": choice,
-        "response_format": _object({"type": {"type": "string", "enum": ["text", "json_object"]}}),
+        "tool_choice": _TOOL_CHOICE,
+        "response_format": _FORMAT,
         "stop": {
             "description": f"One or up to {MAX_STOPS} strings, with reasoning_effort none",
             "type": "array",
             "maxItems": 0,
         },
     }
-    item = {
+
+
+def _response_item() -> Schema:
+    """One of the input: a message, or what became of a tool call."""
+    output = {"type": {"const": "function_call_output"}, "call_id": _STRING, "output": _content("input_text")}
+    call = {"type": {"const": "function_call"}, "call_id": _STRING, "name": _STRING, "arguments": _STRING}
+    return {
         "anyOf": [
             _object(
                 {"role": {"type": "string", "enum": sorted(ROLES)}, "content": _content("input_text")},
                 _maybe({"type": {"const": "message"}}),
             ),
-            _object(
-                {
-                    "type": {"const": "function_call_output"},
-                    "call_id": _STRING,
-                    "output": _content("input_text"),
-                }
-            ),
-            _object(
-                {
-                    "type": {"const": "function_call"},
-                    "call_id": _STRING,
-                    "name": _STRING,
-                    "arguments": _STRING,
-                }
-            ),
+            _object(output),
+            _object(call),
         ]
     }
+
+
+def _response_fields() -> dict[str, Schema]:
     tool = {
         "anyOf": [
             _function({"type": {"const": "function"}}),
             _object({"type": {"type": "string", "enum": list(SERVER_TOOLS)}}),
         ]
     }
-    response = {
-        "max_output_tokens": limit,
+    return {
+        "max_output_tokens": _LIMIT,
         "instructions": _STRING,
         "store": _BOOLEAN,
         "background": {"const": False},
@@ -149,21 +164,10 @@ def _requests(model: Schema) -> dict[str, Schema]:
         "max_tool_calls": _INTEGER,
         "safety_identifier": _STRING,
         "truncation": {"type": "string", "enum": ["auto", "disabled"]},
-        "reasoning": {
-            "type": "object",
-            "properties": _maybe({"effort": chat["reasoning_effort"], "summary": _STRING}),
-        },
-        "text": {"type": "object", "properties": _maybe({"format": chat["response_format"]})},
+        "reasoning": {"type": "object", "properties": _maybe({"effort": _EFFORT, "summary": _STRING})},
+        "text": {"type": "object", "properties": _maybe({"format": _FORMAT})},
         "tools": _array(tool, maxItems=MAX_TOOLS),
-        "tool_choice": choice,
-    }
-    given = {"anyOf": [_STRING, _array(item, minItems=1)]}
-    return {
-        "ChatRequest": _object(
-            {"model": model, "messages": _array(message, minItems=1)}, _maybe(_shared() | chat)
-        ),
-        "ResponseRequest": _object({"model": model, "input": given}, _maybe(_shared() | response)),
-        "TokenizeRequest": _object({"model": model, "text": _STRING}, _maybe({"user": _STRING})),
+        "tool_choice": _TOOL_CHOICE,
     }
 
 

@@ -136,11 +136,7 @@ def tier_economics(
         raise NoSloPointError(f"{tier.id}: {capacity.alone.worst.sentence}")
     result, costs = _costed(planner, capacity.rps * LOAD_SHARE, terms.arrival_cv)
     means = planner.demand().means()
-    rows = result.measured
-    # of all calls: the measured window cuts the long sessions, whose later prompts are the longest
-    lengths = Lengths(
-        *(float(v.mean()) for v in (result.prompt_tokens, result.output_tokens, result.cached_tokens))
-    )
+    lengths = _lengths(result)
     tokens_per_s = capacity.rps * means.tokens
     usd_per_h = tier.serving.gpus * gpu.usd_per_gpu_h[terms.basis]
     usd = usd_per_mtok(usd_per_h=usd_per_h, tokens_per_s=tokens_per_s, utilisation=terms.time_sold)
@@ -164,23 +160,16 @@ def tier_economics(
         tokens_per_s=tokens_per_s,
         calls_per_arrival=means.calls,
         lengths=lengths,
-        speed_tokens_per_s=1 / float(np.nanmedian(result.tpot_s[rows])),
-        ttft_s=float(np.median(result.ttft_s[rows])),
+        speed_tokens_per_s=1 / float(np.nanmedian(result.tpot_s[result.measured])),
+        ttft_s=float(np.median(result.ttft_s[result.measured])),
         usd=usd,
         usd_input=usd_input,
         usd_fresh=usd_fresh,
         usd_output=usd_output,
         price=price,
         break_even=break_even,
-        break_even_utilisation=break_even_utilisation(
-            usd_per_gpu_h=gpu.usd_per_gpu_h[terms.basis],
-            blend_usd_per_mtok=price.usd_per_mtok,
-            tokens_per_s_per_gpu=tokens_per_s / tier.serving.gpus,
-        ),
-        kwh_per_mtok=kwh_per_mtok(
-            gpu_draw(gpu, utilisation=terms.time_sold),
-            tokens_per_s=tokens_per_s * terms.time_sold / tier.serving.gpus,
-        ),
+        break_even_utilisation=_paying_utilisation(planner, terms, tokens_per_s, price),
+        kwh_per_mtok=_kwh_per_mtok(planner, terms, tokens_per_s),
         fleet=None if demand_rps is None else fleet_for(demand_rps, capacity.rps, tier, gpu, terms),
         binds=what_binds(planner, capacity.found.failing_rps, terms.arrival_cv),
         cost_band=cost_band,
@@ -216,6 +205,27 @@ def _costed(planner: Planner, rate_rps: float, cv: float) -> tuple[SimulationRes
         on_progress=planner.reporter(1, rate_rps),
     )
     return result, costs
+
+
+def _lengths(result: SimulationResult) -> Lengths:
+    """Means of all calls: the measured window cuts the long sessions, whose later prompts are the longest."""
+    return Lengths(
+        *(float(v.mean()) for v in (result.prompt_tokens, result.output_tokens, result.cached_tokens))
+    )
+
+
+def _kwh_per_mtok(planner: Planner, terms: Terms, tokens_per_s: float) -> float:
+    gpus = planner.tier.serving.gpus
+    draw = gpu_draw(planner.gpu, utilisation=terms.time_sold)
+    return kwh_per_mtok(draw, tokens_per_s=tokens_per_s * terms.time_sold / gpus)
+
+
+def _paying_utilisation(planner: Planner, terms: Terms, tokens_per_s: float, price: Price) -> Decimal:
+    return break_even_utilisation(
+        usd_per_gpu_h=planner.gpu.usd_per_gpu_h[terms.basis],
+        blend_usd_per_mtok=price.usd_per_mtok,
+        tokens_per_s_per_gpu=tokens_per_s / planner.tier.serving.gpus,
+    )
 
 
 def _split(usd: Decimal, costs: StepCosts, result: SimulationResult) -> tuple[Decimal, Decimal, Decimal]:
