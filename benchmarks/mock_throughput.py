@@ -9,7 +9,8 @@ medians.
 chunks_N   N streams of 200 tokens, as fast as they come; the mock's engine computes every step of Grok 4.3
            (N / 250 replicas) at a time scale that it can't reach
 itl_N      N streams at a fixed step: |gap between chunks - step| at p50 and p99
-whole      answers of one token that are not streamed: one body again and again, on 64 connections
+whole      answers of one token that are not streamed: one body again and again, on 128 connections, at a time
+           scale that leaves the engine's latency room for more than a core can do
 varied     the same, every body another
 memory     KB of the mock's resident memory for each of 2,000 open streams
 start      s from the command to the first answer of /health
@@ -39,6 +40,7 @@ from servebench.catalog.profile import profile_text
 HERE = Path(__file__).resolve().parent
 SERVER_CPU, CLIENT_CPU = 0, 1
 CHUNKS, ITL = {500: 2, 2000: 8}, {500: 20_000, 2000: 50_000}  # streams: replicas; streams: step in us
+WHOLE_CONNECTIONS, WHOLE_SCALE = 128, 20
 CASES = ("chunks_500", "chunks_2000", "itl_500", "itl_2000", "whole", "varied", "memory", "start", "workers")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -89,9 +91,9 @@ class Bench:
         path.write_text(json.dumps(body, separators=(",", ":")), encoding="utf-8")
         return path
 
-    def commands(self, step_us: int, replicas: int) -> dict[str, list[str]]:
+    def commands(self, step_us: int, replicas: int, *, scale: int = 100) -> dict[str, list[str]]:
         """The servers, by name. step_us 0: as fast as they can."""
-        flags = ["--tier", "grok-4.3", "--replicas", str(replicas), "--time-scale", "100"]
+        flags = ["--tier", "grok-4.3", "--replicas", str(replicas), "--time-scale", str(scale)]
         if step_us:
             flags = ["--profile", str(self._fixed_step(step_us / 1e6))]
         return {
@@ -141,7 +143,7 @@ class Bench:
             step_us = ITL[int(count)]
             return self._each(self.commands(step_us, 1), int(count), "long", itl_us=step_us)
         if kind in ("whole", "varied"):
-            return self._each(self.commands(0, 2), 64, kind)
+            return self._each(self.commands(0, 1, scale=WHOLE_SCALE), WHOLE_CONNECTIONS, kind)
         return {"mock": {"memory": self._memory, "start": self._start, "workers": self._workers}[kind]()}
 
     def _each(

@@ -114,7 +114,7 @@ def admit_parsed(chat: ChatRequest, served: Served, *, seed: int) -> Admitted:
     room = max(1, min(tier.context_length_tokens, served.kv_pool_tokens) - prompt_tokens)
     digest = request_digest(chat, text, seed=seed)
     return Admitted(
-        chat=chat if len(text) < _KEPT_TEXT_BYTES else replace(chat, contents=(), tools_json=b""),
+        chat=chat if len(text) < _KEPT_TEXT_BYTES else chat._replace(contents=(), tools_json=b""),
         tier_id=tier.id,
         answers=tuple(decide(chat, tier, digest, room_tokens=room, choice=i) for i in range(chat.choices)),
         prompt_tokens=prompt_tokens,

@@ -4,11 +4,11 @@ The same request to a server with the same seed gives the same tokens, streamed 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import log
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,8 +29,7 @@ class ToolCall:
     arguments: str  # JSON text
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """reasoning_tokens first, then visible_tokens: of `text`, or of the tool calls, which arrive whole."""
 
     reasoning_tokens: int
@@ -94,7 +93,7 @@ def _stopped(chat: ChatRequest, answer: Answer) -> Answer:
     cut = cut_at_stop(answer.text, answer.visible_tokens, chat.stop) if chat.stop else None
     if cut is None:
         return answer
-    return replace(answer, text=cut, visible_tokens=len(cut.pieces), finish_reason="stop")
+    return answer._replace(text=cut, visible_tokens=len(cut.pieces), finish_reason="stop")
 
 
 def _reasoning_tokens(chat: ChatRequest, tier: Tier, uniform: float) -> int:

@@ -1,8 +1,7 @@
 """ChatRequest: the body of POST /v1/chat/completions, read field by field."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mock_server.choices import INCLUDE_USAGE_WHEN_UNSET, MAX_CHOICES, MAX_STOPS
 from mock_server.fields import bounded, field, json_object, json_type, listed, one_of, positive, required
@@ -27,9 +26,8 @@ _IGNORED: Mapping[str, type] = {
 _IGNORED_NAMES = frozenset((*_IGNORED_NUMBERS, *_IGNORED))
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """What was asked. None: the field was absent or null.
+class ChatRequest(NamedTuple):
+    """What was asked. None: the field was absent or null. A tuple: one is made for each request.
 
     tool_choice is "auto", "none", "required", or a tool's name with tool_named True. schema is set for
     response_format json_schema, and {} asks for any JSON object.
@@ -98,12 +96,11 @@ def parse_chat(raw: bytes) -> ChatRequest:
 
 def check_ignored(body: Mapping[str, Any]) -> None:
     """The fields that change nothing are of their types and in their bounds all the same."""
-    if _IGNORED_NAMES.isdisjoint(body):
-        return
-    for name, (kind, low, high) in _IGNORED_NUMBERS.items():
-        bounded(body, name, kind, low, high)
-    for name, kind in _IGNORED.items():
-        field(body, name, kind)
+    for name in sorted(_IGNORED_NAMES.intersection(body)):
+        if name in _IGNORED:
+            field(body, name, _IGNORED[name])
+        else:
+            bounded(body, name, *_IGNORED_NUMBERS[name])
 
 
 def penalties(body: Mapping[str, Any]) -> tuple[str, ...]:

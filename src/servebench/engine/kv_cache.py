@@ -8,6 +8,7 @@ total = private + shared + idle + free, always.
 """
 
 import hashlib
+from functools import lru_cache
 
 from servebench.engine.prefix_tree import PrefixTree
 from servebench.engine.sequence import Sequence
@@ -22,15 +23,28 @@ def prompt_block_keys(
     Equal keys at i mean equal bytes up to the end of block i.
     """
     tokens = preamble_tokens + int(len(prompt) / bytes_per_token)
-    digest = hashlib.blake2b(digest_size=8)
-    view, start, keys = memoryview(prompt), 0, []
-    for i in range(tokens // block_tokens):
-        end = max(0, int(((i + 1) * block_tokens - preamble_tokens) * bytes_per_token))
-        digest.update(i.to_bytes(4, "big"))  # blocks inside the preamble have no bytes of their own
+    blocks = tokens // block_tokens
+    inside = min(blocks, preamble_tokens // block_tokens)
+    known, first_keys = _preamble_keys(inside)
+    digest, keys = known.copy(), list(first_keys)
+    view, start = memoryview(prompt), 0
+    for i in range(inside, blocks):
+        end = int(((i + 1) * block_tokens - preamble_tokens) * bytes_per_token)
+        digest.update(i.to_bytes(4, "big"))
         digest.update(view[start:end])
         start = end
         keys.append(int.from_bytes(digest.copy().digest(), "big"))
     return tuple(keys)
+
+
+@lru_cache(maxsize=64)
+def _preamble_keys(blocks: int) -> "tuple[hashlib.blake2b, tuple[int, ...]]":
+    """Of blocks inside the preamble, which have no bytes of their own, with the digest up to there."""
+    digest, keys = hashlib.blake2b(digest_size=8), []
+    for i in range(blocks):
+        digest.update(i.to_bytes(4, "big"))
+        keys.append(int.from_bytes(digest.copy().digest(), "big"))
+    return digest, tuple(keys)
 
 
 class KvCache:
