@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from servebench.cli import cli
-from servebench.drive.matrix import run_matrix
+from servebench.drive.matrix import read_matrix, run_matrix
 from servebench.drive.start import RunRequest, tier_ids, tiers_of
 from servebench.errors import UsageError
 
@@ -61,6 +61,39 @@ def test_a_matrix_is_one_table_and_one_page_and_goes_on_where_it_was_cut(tmp_pat
     done = run(*command, "--seed", "9", cwd=tmp_path)
     assert done.returncode == 2
     assert "other settings" in done.stderr
+    _assert_edits_are_told(tmp_path / "m")
+
+
+def _assert_edits_are_told(out: Path) -> None:
+    """Wrong types in matrix.json, and in the manifest of one of its runs: one sentence, exit 2."""
+
+    def report() -> list[str]:
+        with pytest.raises(UsageError) as told:
+            read_matrix(out)
+        return list(told.value.problems)
+
+    path = out / "matrix.json"
+    whole = json.loads(path.read_text())
+    for value in (None, "x", -1, ["x"], {"x": 1}):
+        for key in ("schema", "scenario", "seed", "target", "planned", "settings", "tiers"):
+            if type(value) is type(whole[key]) and key != "tiers":
+                continue
+            path.write_text(json.dumps({**whole, key: value}))
+            assert any(f"{path}: {key}" in line for line in report()), (key, value)
+        for key in ("model", "run_dir", "exit_code", "workload_hash", "classes"):
+            if type(value) is type(whole["tiers"][0][key]) and value != -1:
+                continue
+            path.write_text(json.dumps({**whole, "tiers": [{**whole["tiers"][0], key: value}]}))
+            assert any(f"{path}: tiers.0.{key}: " in line for line in report()), (key, value)
+    for text in ("", "{", "[]", "3"):
+        path.write_text(text)
+        assert str(path) in "".join(report())
+    path.write_text(json.dumps(whole))
+    manifest = out / whole["tiers"][0]["run_dir"] / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "warmup_s": "x"}))
+    assert [line.partition(";")[0] for line in report()] == [
+        f"{manifest}: warmup_s: input should be a valid number, not 'x'"
+    ]
 
 
 def _sent(run_dir: Path) -> list[tuple[Any, ...]]:

@@ -151,8 +151,11 @@ def test_a_broken_store_is_no_result_and_can_be_written_again(state: Path, conte
     path.parent.mkdir(parents=True)
     path.write_text(content)
     assert selfcheck_store.stored_selfcheck() is None
-    selfcheck_store.store_selfcheck({"machine": selfcheck_store.this_machine(), "date": "2026-01-01"})
-    assert selfcheck_store.stored_selfcheck() is not None
+    good = {"machine": selfcheck_store.this_machine(), "date": "2026-01-01"}
+    selfcheck_store.store_selfcheck(good)
+    assert selfcheck_store.stored_selfcheck() == good
+    selfcheck_store.store_selfcheck({**good, "streams": {"500": {"chunk_error_us": "5"}}})
+    assert selfcheck_store.stored_selfcheck() is None, "edited: no page could show it"
 
 
 def test_the_page_shows_the_selfcheck_of_its_machine(tmp_path: Path) -> None:

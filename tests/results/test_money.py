@@ -98,5 +98,5 @@ def test_a_run_is_billed_again_by_its_own_sheet() -> None:
     price_of = manifest_price({"model": "grok-4.3", "price_sheet": sheet_to_json(sheet)})
     assert price_of("grok-4.3") == replace(sheet, source=price_of("grok-4.3").source)  # type: ignore[union-attr]
     assert price_of("grok-4.5") == catalog_price("grok-4.5")
-    for broken in ({}, {"price_sheet": {"model": 3}}, {"price_sheet": None}):
-        assert manifest_price({"model": "grok-4.3", **broken})("grok-4.3") == catalog_price("grok-4.3")
+    for without in ({}, {"price_sheet": None}):
+        assert manifest_price({"model": "grok-4.3", **without})("grok-4.3") == catalog_price("grok-4.3")

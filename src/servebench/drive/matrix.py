@@ -21,7 +21,8 @@ from servebench.export.matrix_table import matrix_markdown, print_matrix
 from servebench.results.exit_code import INTERRUPTED
 from servebench.results.files import write_bytes, write_json
 from servebench.results.matrix import MATRIX, Matrix, MatrixRun
-from servebench.results.run_directory import SUMMARY, read_run
+from servebench.results.matrix_file import read_matrix_file
+from servebench.results.run_directory import MANIFEST, SUMMARY, read_manifest, read_run
 from servebench.results.summary import summarise_run
 from servebench.workload.scenario import load_scenario
 
@@ -74,16 +75,12 @@ def show_matrix(matrix: Matrix, out: Path, *, markdown: str | None, as_json: boo
 
 def read_matrix(out: Path) -> Matrix:
     """A matrix again from its directory, each run from its own records. Raises UsageError."""
-    try:
-        found = json.loads((out / MATRIX).read_text(encoding="utf-8"))
-        runs = tuple(
-            _read(tier["model"], out / tier["run_dir"], int(tier["exit_code"]), tier["workload_hash"])
-            for tier in found["tiers"]
-        )
-        planned = tuple(found["planned"])
-        return Matrix(found["scenario"], found["seed"], found["target"], planned, runs, found["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{out / MATRIX} can't be read: {error}") from None
+    found = read_matrix_file(out)
+    runs = tuple(
+        _read(row.model, out / row.run_dir, row.exit_code, row.workload_hash, summarised=bool(row.classes))
+        for row in found.tiers
+    )
+    return Matrix(found.scenario, found.seed, found.target, tuple(found.planned), runs, found.settings)
 
 
 def _checked(request: RunRequest, models: tuple[str, ...]) -> dict[str, str]:
@@ -114,8 +111,8 @@ def _left_usd(request: RunRequest, out: Path) -> Decimal | None:
     if request.max_cost_usd is None:
         return None
     left_usd = request.max_cost_usd
-    for path in out.glob("*/manifest.json"):
-        budget = json.loads(path.read_text(encoding="utf-8")).get("budget") or {}
+    for path in out.glob(f"*/{MANIFEST}"):
+        budget = read_manifest(path.parent).get("budget") or {}
         left_usd -= Decimal(budget.get("spent_usd", 0)) + Decimal(budget.get("reserved_usd", 0))
     return left_usd
 
@@ -133,17 +130,15 @@ def _earlier(out: Path, settings: dict[str, Any]) -> dict[str, int]:
     """Exit codes of the runs that an earlier command has finished there. UsageError for another matrix."""
     if not out.exists() or not any(out.iterdir()):
         return {}
-    try:
-        found = json.loads((out / MATRIX).read_text(encoding="utf-8"))
-        same, tiers = found["settings"] == settings, found["tiers"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(f"{out} holds something else than a matrix: give another --out") from None
-    if not same:
+    if not (out / MATRIX).exists():
+        raise UsageError(f"{out} holds something else than a matrix: give another --out")
+    found = read_matrix_file(out)
+    if found.settings != settings:
         raise UsageError(f"{out} holds a matrix with other settings: give another --out")
     return {
-        tier["model"]: int(tier["exit_code"])
-        for tier in tiers
-        if tier["exit_code"] != INTERRUPTED and (out / tier["run_dir"] / SUMMARY).exists()
+        row.model: row.exit_code
+        for row in found.tiers
+        if row.exit_code != INTERRUPTED and (out / row.run_dir / SUMMARY).exists()
     }
 
 
@@ -164,7 +159,8 @@ def _run(request: RunRequest, model: str, run_dir: Path) -> int:
         return error.exit_code
 
 
-def _read(model: str, run_dir: Path, code: int, workload_hash: str) -> MatrixRun:
+def _read(model: str, run_dir: Path, code: int, workload_hash: str, *, summarised: bool = False) -> MatrixRun:
+    """summarised: it came to a summary once. Raises UsageError where it then comes to none."""
     catalog = load_catalog()
     name, status, kind = model, "", None
     try:
@@ -176,6 +172,8 @@ def _read(model: str, run_dir: Path, code: int, workload_hash: str) -> MatrixRun
     try:
         summary = summarise_run(read_run(run_dir))
     except ServebenchError:
+        if summarised:
+            raise
         summary = None
     return MatrixRun(model, name, status, kind, run_dir.name, code, workload_hash, summary)
 

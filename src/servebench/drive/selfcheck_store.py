@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from servebench.results.files import write_json
+from servebench.results.manifest_file import Selfcheck
 
 _SCHEMA = 1
 
@@ -48,7 +50,13 @@ def store_selfcheck(result: dict[str, Any]) -> Path:
 def stored_selfcheck() -> dict[str, Any] | None:
     """The last result of this machine as it is now; None where there is none that can be read."""
     found = _machines(store_path()).get(machine_key(this_machine()))
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    try:
+        Selfcheck.model_validate(found)
+    except ValidationError:
+        return None
+    return found
 
 
 def _machines(path: Path) -> dict[str, Any]:

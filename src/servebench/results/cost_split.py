@@ -42,10 +42,7 @@ def catalog_price(model: str) -> PriceSheet | None:
 def manifest_price(manifest: Mapping[str, Any]) -> PriceOf:
     """The sheet that billed the run, for its model; the catalog's for any other, and for older runs."""
     row, model = manifest.get("price_sheet"), manifest.get("model")
-    try:
-        sheet = sheet_from_json(row) if isinstance(row, Mapping) else None
-    except (KeyError, ValueError, TypeError):
-        sheet = None
+    sheet = None if row is None else sheet_from_json(row)
     return lambda name: sheet if sheet is not None and name == model else catalog_price(name)
 
 

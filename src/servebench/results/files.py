@@ -3,6 +3,7 @@
 import errno
 import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -66,11 +67,11 @@ def lines_of(path: Path, read: Callable[[dict[str, Any]], T]) -> Iterator[tuple[
                 try:
                     yield raw, read(orjson.loads(raw))
                 except (ValueError, KeyError, TypeError) as error:
-                    what = f"{type(error).__name__}: {error}"
+                    what = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
                     raise UsageError(
                         f"{path} line {number} is broken ({what}); cut it out to read the rest"
                     ) from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
 
 
@@ -86,7 +87,7 @@ def chunk_values(path: Path, wanted: int) -> "np.ndarray[Any, np.dtype[np.int32]
             found = np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<i4")
         else:
             found = np.empty(0, "<i4")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     if len(found) >= wanted:
         return np.asarray(found[:wanted].astype(np.int32, copy=False))  # a memmap is slow to slice

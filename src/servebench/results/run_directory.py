@@ -22,7 +22,9 @@ from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import ChunkTimes
 from servebench.results.columns import Columns
 from servebench.results.files import chunk_values, lines_of, write_json
+from servebench.results.manifest_file import manifest_problems
 from servebench.results.parts import CHUNKS, REQUESTS, index_of, kept_of, part_paths, replace_parts
+from servebench.results.record_file import read_record
 from servebench.results.redaction import redact_tree
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
@@ -69,7 +71,7 @@ def read_run(path: Path | str) -> Run:
     torn = 0
     for lines_path, chunks_path in sources:
         count = len(records)
-        for line in lines_of(lines_path, RequestRecord.from_json):
+        for line in lines_of(lines_path, read_record):
             if line is None:
                 torn += 1
             else:
@@ -90,7 +92,7 @@ def gather_run(run_dir: Path) -> Run:
     parts = part_paths(Path(run_dir))
     if not parts:
         return read_run(run_dir)
-    manifest = read_manifest(run_dir)
+    manifest = _manifest_object(run_dir)  # of this very run: to end it, nothing may stand in the way
     found: list[RequestRecord] = []
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +109,15 @@ def gather_run(run_dir: Path) -> Run:
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """manifest.json as it stands. Raises UsageError when it is missing or no JSON object."""
+    """manifest.json. Raises UsageError: missing, no JSON object, or a value that no run has written there."""
+    manifest = _manifest_object(run_dir)
+    problems = manifest_problems(manifest)
+    if problems:
+        raise UsageError(*(f"{Path(run_dir) / MANIFEST}: {problem}" for problem in problems))
+    return manifest
+
+
+def _manifest_object(run_dir: Path) -> dict[str, Any]:
     path = Path(run_dir) / MANIFEST
     try:
         manifest = orjson.loads(path.read_bytes())
@@ -118,9 +128,9 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} is no JSON: {error}") from error
+        raise UsageError(f"{path} is no JSON: {error}; put back what the run wrote there") from error
     if not isinstance(manifest, dict):
-        raise UsageError(f"{path} holds no JSON object")
+        raise UsageError(f"{path} holds no JSON object; put back what the run wrote there")
     return manifest
 
 
