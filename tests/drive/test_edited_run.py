@@ -214,7 +214,7 @@ def test_another_version_is_told_by_its_schema(run_dir: Path, schema: Any) -> No
         (
             "warmup_s",
             "abc",
-            "warmup_s: input should be a valid number, not 'abc'; put back what",
+            "warmup_s: input should be a valid number, not 'abc'; put back what was",
         ),
         ("slo", ["ttft p99 < soon"], 'SLO "ttft p99 < soon" is not understood'),
         ("goodput", ["ttft:x"], 'goodput "ttft:x" is not understood'),

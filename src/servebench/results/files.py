@@ -42,6 +42,21 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise disk_error(error, path) from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object that a command has written. Raises FileNotFoundError, or UsageError for anything else."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{path} is no JSON: {error}; put back what was written there") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} holds no JSON object; put back what was written there")
+    return found
+
+
 def disk_error(error: OSError, path: Path) -> OperationError:
     if error.errno == errno.ENOSPC:
         return OperationError(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 SCHEMA = 1
+PUT_BACK = "put back what was written there"
 _MOST_S = 1e9  # thirty years: no run is as long, and its nanoseconds fit 63 bits
 _SHOWN = 60  # characters of a wrong value
 
@@ -211,9 +212,7 @@ def manifest_problems(found: dict[str, Any]) -> list[str]:
         Manifest.model_validate(found)
         Objectives.of(found)
     except ValidationError as error:
-        return [
-            f"{sentence(item)}; put back what the run wrote there" for item in error.errors(include_url=False)
-        ]
+        return [f"{sentence(item)}; {PUT_BACK}" for item in error.errors(include_url=False)]
     except UsageError as error:
         return list(error.problems)
     return []

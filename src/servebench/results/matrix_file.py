@@ -1,13 +1,13 @@
 """What a matrix.json must be where it is read again: to be shown, or to go on where a matrix was cut."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from servebench.errors import UsageError
-from servebench.results.manifest_file import sentence
+from servebench.results.files import read_object
+from servebench.results.manifest_file import PUT_BACK, sentence
 from servebench.results.matrix import MATRIX
 
 
@@ -38,12 +38,12 @@ class MatrixFile(BaseModel):
 
 
 def read_matrix_file(out: Path) -> MatrixFile:
-    """Raises UsageError: no JSON, or a value that no matrix has written there."""
+    """Raises UsageError: missing, no JSON, or a value that no matrix has written there."""
     path = out / MATRIX
     try:
-        return MatrixFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return MatrixFile.model_validate(read_object(path))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing: {out} holds no matrix") from None
     except ValidationError as error:
         told = error.errors(include_url=False)
-        raise UsageError(*(f"{path}: {sentence(item)}; put back what stood there" for item in told)) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} can't be read: {error}; put back what stood there") from None
+        raise UsageError(*(f"{path}: {sentence(item)}; {PUT_BACK}" for item in told)) from None

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from servebench.errors import UsageError
 from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import ChunkTimes
 from servebench.results.columns import Columns
-from servebench.results.files import chunk_values, lines_of, write_json
+from servebench.results.files import chunk_values, lines_of, read_object, write_json
 from servebench.results.manifest_file import manifest_problems
 from servebench.results.parts import CHUNKS, REQUESTS, index_of, kept_of, part_paths, replace_parts
 from servebench.results.record_file import read_record
@@ -120,18 +119,11 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
 def _manifest_object(run_dir: Path) -> dict[str, Any]:
     path = Path(run_dir) / MANIFEST
     try:
-        manifest = orjson.loads(path.read_bytes())
+        return read_object(path)
     except FileNotFoundError:
         raise UsageError(
             f"{path} is missing: {run_dir} is no run directory, or the run never started"
         ) from None
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from error
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} is no JSON: {error}; put back what the run wrote there") from error
-    if not isinstance(manifest, dict):
-        raise UsageError(f"{path} holds no JSON object; put back what the run wrote there")
-    return manifest
 
 
 def write_manifest(run_dir: Path, manifest: Mapping[str, Any]) -> None:
