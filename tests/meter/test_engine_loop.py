@@ -1,7 +1,6 @@
-"""The engine against real servers that answer well, badly, late, in parts or not at all."""
+"""The loop itself, against real servers: stamps, the cap, a run's end, callbacks, many streams at once."""
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -12,43 +11,23 @@ from array import array
 import gevent
 import pytest
 
-from servebench.errors import OperationError, UsageError
-from servebench.meter.call import Call, Target, Timeouts
+from servebench.errors import UsageError
+from servebench.meter.call import Target, Timeouts
 from servebench.meter.engine_loop import EngineLoop
 from servebench.meter.record import Outcome, RequestRecord
+from tests.meter.chat_stream import DONE, FINISH, GOOD, LAST, USAGE, A, B, C
 from tests.meter.servers import (
     FAST,
     STREAM_HEAD,
-    Handler,
     frame,
     make_call,
     read_request,
     replies,
-    reset,
     run_calls,
     serve,
 )
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="kernel receive timestamps are Linux's")
-LAST = b"0\r\n\r\n"
-
-
-def event(delta: dict[str, object], finish: str | None = None, end: str = "\n") -> bytes:
-    choice = {"index": 0, "delta": delta} | ({"finish_reason": finish} if finish else {})
-    return f"data: {json.dumps({'id': '1', 'choices': [choice]})}{end}{end}".encode()
-
-
-A, B, C = (event({"content": text}) for text in (" a", " b", " sea"))
-FINISH = event({}, "stop")
-USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}\n\n'
-DONE = b"data: [DONE]\n\n"
-GOOD = STREAM_HEAD + b"".join(frame(part) for part in (A, B, C, FINISH, USAGE, DONE)) + LAST
-
-
-def one(handler: Handler, *, timeouts: Timeouts = FAST) -> RequestRecord:
-    with serve(handler) as port:
-        results, _ = run_calls(port, timeouts=timeouts)
-    return results[0][0]
 
 
 def test_a_good_stream() -> None:
@@ -126,160 +105,6 @@ def test_kernel_stamps_tell_the_arrival_however_late_the_loop_reads() -> None:
     assert health.lag_p50_us > 1_500
 
 
-def test_bytes_one_by_one() -> None:
-    parts = [bytes((byte,)) for byte in GOOD]
-    record = one(replies(*parts))
-    assert (record.outcome, record.chunks, record.completion_tokens) == (Outcome.SUCCESS, 3, 3)
-
-
-@pytest.mark.parametrize(
-    "stream",
-    [
-        STREAM_HEAD + frame(A + B + C + FINISH + DONE) + LAST,
-        STREAM_HEAD
-        + frame(A[:9])
-        + frame(A[9:] + B[:30])
-        + frame(B[30:])
-        + frame(C)
-        + frame(FINISH + DONE)
-        + LAST,
-        STREAM_HEAD
-        + b"%x;ext=1\r\n%b\r\n" % (len(A + B + C + DONE), A + B + C + DONE)
-        + b"0\r\nX-T: 1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
-        % len(A + B + C + DONE)
-        + A
-        + B
-        + C
-        + DONE,
-        b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + A + B + C + DONE,
-        b"HTTP/1.1 100 Continue\r\n\r\n" + GOOD,
-        GOOD.replace(STREAM_HEAD, STREAM_HEAD[:-2] + b"X-Long: " + b"y" * 3000 + b"\r\n\r\n"),
-        STREAM_HEAD + b"".join(frame(event({"content": t}, end="\r\n")) for t in "abc") + frame(DONE) + LAST,
-        STREAM_HEAD
-        + frame(b": ping\n\n")
-        + frame(A)
-        + frame(B)
-        + frame(b": ping\n\n")
-        + frame(C)
-        + frame(DONE)
-        + LAST,
-    ],
-    ids=[
-        "one-frame",
-        "split-events",
-        "extensions",
-        "length",
-        "to-eof",
-        "interim",
-        "long-head",
-        "crlf",
-        "pings",
-    ],
-)
-def test_framings_of_the_same_answer(stream: bytes) -> None:
-    record = one(replies(stream))
-    assert (record.outcome, record.error, record.chunks) == (Outcome.SUCCESS, "", 3)
-
-
-BODY = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"completion_tokens":1}}'
-JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-
-
-def test_a_whole_json_answer() -> None:
-    record = one(replies(JSON_HEAD % len(BODY) + BODY[:20], 0.05, BODY[20:]))
-    assert (record.outcome, record.chunks, record.completion_tokens) == (Outcome.SUCCESS, 1, 1)
-    assert record.first_token_ns == record.last_token_ns == record.end_ns
-    assert record.tpot_s is None
-    assert record.service_ttft_s is not None
-    assert record.service_ttft_s > 0.045
-
-
-def error(status: bytes, body: bytes) -> bytes:
-    return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-        status,
-        len(body),
-        body,
-    )
-
-
-@pytest.mark.parametrize(
-    ("handler", "outcome", "word"),
-    [
-        (replies(STREAM_HEAD, frame(A)), Outcome.STREAM_CUT, "ended inside"),
-        (replies(STREAM_HEAD[:30]), Outcome.STREAM_CUT, "ended inside"),
-        (replies(), Outcome.STREAM_CUT, "before the answer"),
-        (replies(STREAM_HEAD, frame(A) + LAST), Outcome.NO_FINISH, "finish"),
-        (replies(STREAM_HEAD, frame(A), 0.8), Outcome.STALLED, "0.3 s"),
-        (replies(0.8), Outcome.TIMEOUT_FIRST, "0.3 s"),
-        (replies(STREAM_HEAD, 0.8), Outcome.TIMEOUT_FIRST, "0.3 s"),
-        (replies(STREAM_HEAD, frame(A), b"zz\r\n"), Outcome.BAD_RESPONSE, "hexadecimal"),
-        (replies(b"SSH-2.0-OpenSSH\r\n"), Outcome.BAD_RESPONSE, "not HTTP"),
-        (replies(STREAM_HEAD, frame(b"data: {nonsense\n\n"), LAST), Outcome.BAD_RESPONSE, "not JSON"),
-        (
-            replies(STREAM_HEAD, frame(A), frame(b'data: {"error":"boom"}\n\n'), LAST),
-            Outcome.STREAM_ERROR,
-            "boom",
-        ),
-        (
-            replies(error(b"401 Unauthorized", b'{"code":"x","error":"No credentials"}')),
-            Outcome.HTTP_4XX,
-            "No cred",
-        ),
-        (
-            replies(error(b"429 Too Many", b'{"error":{"message":"slow down"}}')),
-            Outcome.HTTP_429,
-            "slow down",
-        ),
-        (replies(error(b"503 Busy", b"upstream gone")), Outcome.HTTP_5XX, "upstream gone"),
-        (replies(error(b"302 Found", b"")), Outcome.BAD_RESPONSE, "302"),
-        (
-            replies(STREAM_HEAD, frame(A), frame(b'event: error\ndata: {"message":"gone"}\n\n'), LAST),
-            Outcome.STREAM_ERROR,
-            "gone",
-        ),
-        (replies(error(b"200 OK", b"<html>hello</html>")), Outcome.BAD_RESPONSE, "neither JSON"),
-        (replies(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"), Outcome.STREAM_CUT, "ended inside"),
-        (replies(STREAM_HEAD, frame(A[:20]), LAST), Outcome.STREAM_CUT, "inside an event"),
-        (replies(STREAM_HEAD, frame(b"\xff\xfe garbage\n\n"), LAST), Outcome.BAD_RESPONSE, "event stream"),
-    ],
-)
-def test_what_goes_wrong_has_its_outcome(handler: Handler, outcome: Outcome, word: str) -> None:
-    record = one(handler)
-    assert record.outcome is outcome
-    assert word in record.error
-    assert record.chunks == (
-        1 if outcome in (Outcome.STREAM_CUT, Outcome.STALLED) and record.first_token_ns else record.chunks
-    )
-
-
-def test_reset_in_mid_stream_keeps_what_came() -> None:
-    def handler(sock: socket.socket) -> None:
-        read_request(sock)
-        sock.sendall(STREAM_HEAD + frame(A) + frame(B))
-        time.sleep(0.05)
-        reset(sock)
-
-    record = one(handler)
-    assert (record.outcome, record.chunks, record.usage_source, record.completion_tokens) == (
-        Outcome.STREAM_CUT,
-        2,
-        "counted",
-        2,
-    )
-    assert "reset" in record.error.lower()
-
-
-def test_a_trickle_is_ended_by_the_total_time() -> None:
-    limits = Timeouts(connect_s=1, first_byte_s=1, idle_s=1, total_s=0.4)
-    record = one(
-        replies(STREAM_HEAD, *[part for _ in range(20) for part in (frame(A), 0.05)]), timeouts=limits
-    )
-    assert record.outcome is Outcome.STALLED
-    assert "total" in record.error
-    assert 4 <= record.chunks <= 12
-
-
 def test_the_cap_queues_and_latency_counts_from_the_intended_time() -> None:
     with serve(replies(STREAM_HEAD, 0.1, GOOD.removeprefix(STREAM_HEAD), times=3)) as port:
         results, _ = run_calls(port, 3, at_once=1, timeouts=Timeouts())
@@ -328,110 +153,6 @@ def test_done_never_comes_before_submit_returns() -> None:
             assert [record.outcome for record in seen] == [Outcome.CONNECT_ERROR]
         finally:
             loop.close()
-
-
-def test_an_early_refusal_of_a_large_request_is_read() -> None:
-    """The server answers 413 and closes before it has read the prompt."""
-
-    def handler(sock: socket.socket) -> None:
-        sock.recv(1000)
-        sock.sendall(error(b"413 Too Large", b'{"error":"too long"}'))
-        sock.shutdown(socket.SHUT_WR)
-        time.sleep(0.2)
-
-    with serve(handler) as port:
-        results, _ = run_calls(port, body=b"x" * 20_000_000)
-    assert (results[0][0].outcome, results[0][0].error) == (Outcome.HTTP_4XX, "too long")
-
-
-def test_a_large_request_goes_out_whole() -> None:
-    sizes: list[int] = []
-
-    def handler(sock: socket.socket) -> None:
-        sizes.append(len(read_request(sock)[1]))
-        sock.sendall(GOOD)
-
-    with serve(handler) as port:
-        results, _ = run_calls(port, body=b"x" * 5_000_000)
-    assert results[0][0].ok
-    assert sizes == [5_000_000]
-
-
-KEY = "xai-topsecret0123456789topsecret0123456789"
-
-
-def test_a_conversation_is_named_in_a_header_of_its_own() -> None:
-    heads: list[bytes] = []
-
-    def handler(sock: socket.socket) -> None:
-        heads.append(read_request(sock)[0])
-        sock.sendall(GOOD)
-
-    with serve(handler) as port:
-        for conv_id in ("", "7/agent/session/3", ""):
-            assert run_calls(port, conv_id=conv_id)[0][0][0].ok
-    assert [head.count(b"x-grok-conv-id") for head in heads] == [0, 1, 0]
-    assert b"\r\nx-grok-conv-id: 7/agent/session/3\r\n" in heads[1]
-    for wrong in ("a\r\nx-evil: 1", "é", "a\x00"):
-        with pytest.raises(UsageError, match="conv_id"):
-            Call(1, "c", None, 0, "m", 0, b"", conv_id=wrong)
-
-
-def test_the_key_is_sent_and_seen_nowhere() -> None:
-    heads: list[bytes] = []
-
-    def handler(sock: socket.socket) -> None:
-        heads.append(read_request(sock)[0])
-        sock.sendall(error(b"400 Bad", json.dumps({"error": f"Incorrect API key provided: {KEY}"}).encode()))
-
-    headers = {"Authorization": f"Bearer {KEY}", "X-Conv": "7"}
-    with serve(handler) as port:
-        target = Target.parse(f"http://127.0.0.1:{port}/base/v1")
-        results, _ = run_calls(port, headers=headers, target=target)
-        loop = EngineLoop(target, headers=headers)
-        texts = [repr(loop), repr(target), repr(results), str(results[0][0].to_json()), repr(loop.health())]
-        loop.close()
-    assert heads[0].startswith(b"POST /base/v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n" % port)
-    assert b"\r\nauthorization: Bearer " + KEY.encode() in heads[0]
-    assert b"\r\nx-conv: 7" in heads[0]
-    assert not [text for text in texts if "topsecret" in text]
-    assert results[0][0].error.startswith("Incorrect API key provided: [redacted]")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{"authorization": "Bearer a\r\nx: y"}, {"host": "x"}, {"bad name": "x"}, {"authorization": "schlüssel"}],
-)
-def test_headers_that_cannot_be_sent_are_refused_without_their_value(headers: dict[str, str]) -> None:
-    with pytest.raises(UsageError) as caught:
-        EngineLoop(Target("127.0.0.1", 1), headers=headers)
-    assert not any(value in str(caught.value) for value in headers.values() if value != "x")
-
-
-def test_names_are_resolved_and_unknown_ones_refused() -> None:
-    with serve(replies(GOOD)) as port:
-        results, _ = run_calls(port, target=Target("localhost", port))
-    assert results[0][0].ok
-    for name in ("nowhere.invalid", "x" * 70 + ".y", "a..b"):
-        with pytest.raises(OperationError, match=name[:20].replace(".", r"\.")):
-            EngineLoop(Target(name, 80))
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["localhost:80", "ftp://x", "http://", "http://u:p@x", "http://x?q=1", "http://x:99999", "http://x/a b"],
-)
-def test_target_urls_that_are_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="target URL"):
-        Target.parse(url)
-
-
-def test_target_urls() -> None:
-    assert Target.parse("http://h:81/") == Target("h", 81)
-    assert Target.parse("https://api.x.ai/v1") == Target("api.x.ai", 443, tls=True)
-    assert Target.parse("https://api.x.ai").authority == "api.x.ai"
-    assert Target.parse("http://[::1]:8/p/v1/").authority == "[::1]:8"
-    assert Target.parse("http://[::1]:8/p/v1/").prefix == "/p"
 
 
 def test_limits_are_checked() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from servebench.meter.responses import ResponsesReader
 from servebench.meter.tool_arguments import ToolArguments
-from tests.meter.test_stream import DONE, chunk, event, read
+from tests.meter.chunks import DONE, chunk, event, read
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=9),

@@ -1,8 +1,6 @@
-"""Every fault, seen from the client's end of the connection; the same requests meet the same ones."""
+"""Every fault, seen from the client's end of the connection."""
 
-import contextlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,54 +8,24 @@ from typing import Any
 
 import pytest
 
-from mock_server.telemetry import key_id_of
+from tests.mock_server.faults_seen import (
+    PATH,
+    drain,
+    inject,
+    injected,
+    last_entry,
+    raw_answer,
+    short,
+)
 from tests.mock_server.metrics_page import total
-from tests.mock_server.raw_http import ask, chat_body, connect, events, request_bytes, stream_chat
+from tests.mock_server.raw_http import ask, connect, events, request_bytes, stream_chat
 from tests.mock_server.server_process import running_mock
-
-PATH = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with running_mock("--tier", "grok-4.3", "--replicas", "2", "--time-scale", "20") as url:
         yield url
-
-
-def inject(url: str, *rules: dict[str, Any], **document: Any) -> None:
-    status, _, body = ask(url, "/admin/config", {"faults": rules, **document})
-    assert status == 200, body
-
-
-def short(stream: bool = True, tokens: int = 10, content: str = "hello") -> dict[str, Any]:
-    options = {"stream_options": {"include_usage": True}} if stream else {}
-    return chat_body(content, stream=stream, max_completion_tokens=tokens, reasoning_effort="none", **options)
-
-
-def raw_answer(url: str, body: dict[str, Any]) -> tuple[bytes, bool]:
-    """(all bytes until the server closes or has ended the body, was it reset?)"""
-    with connect(url) as connection:
-        connection.settimeout(10)
-        connection.sendall(request_bytes("POST", PATH, json.dumps(body).encode()))
-        seen = b""
-        try:
-            while not seen.endswith(b"\r\n0\r\n\r\n"):
-                data = connection.recv(65536)
-                if not data:
-                    break
-                seen += data
-        except ConnectionResetError:
-            return seen, True
-        return seen, False
-
-
-def injected(url: str, kind: str) -> float:
-    return total(url, "mock_injected_faults_total", kind=kind)
-
-
-def last_entry(url: str) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads(ask(url, "/admin/journal?last=1", method="GET")[2])
-    return entry
 
 
 def test_a_status_has_xais_body_and_its_retry_after(url: str) -> None:
@@ -257,119 +225,6 @@ def test_an_event_whose_text_looks_like_sse_is_changed_all_the_same(url: str) ->
     seen = responded(url, stream=True, instructions='say data: {"x"} and event: y')
     assert b"event: response.incomplete" in seen
     assert b'"output_tokens":' not in seen
-
-
-def test_several_together_by_model_key_stream_and_time(url: str) -> None:
-    key_id = key_id_of("other")
-    inject(
-        url,
-        {"kind": "no_done", "keys": [key_id]},
-        {"kind": "no_usage", "keys": [key_id], "models": ["grok-4.3-latest"]},
-        {"kind": "status", "status": 500, "stream": False},
-        {"kind": "cut", "from_s": 60},
-    )
-    assert events(ask(url, PATH, short())[2])[-1]["usage"]
-    body = ask(url, PATH, short(), headers={"Authorization": "Bearer other"})[2]
-    assert b"[DONE]" not in body
-    assert b'"usage"' not in body
-    assert last_entry(url)["faults"] == ["no_usage", "no_done"]
-    assert ask(url, PATH, short(stream=False))[0] == 500
-
-
-def outcomes(url: str, count: int = 40) -> list[int]:
-    return [ask(url, PATH, short(False, 1, f"request {i % 20}"))[0] for i in range(count)]
-
-
-def test_the_same_requests_meet_the_same_faults_and_a_retry_draws_again(url: str) -> None:
-    rule = {"kind": "status", "status": 500, "rate": 0.4}
-    inject(url, rule, seed=1)
-    first = outcomes(url)
-    assert 500 in first
-    assert 200 in first
-    assert first[:20] != first[20:]
-    assert ask(url, "/admin/reset", {})[0] == 200
-    assert outcomes(url) == first
-    inject(url, rule, seed=2)
-    assert outcomes(url) != first
-
-
-def test_a_bad_document_changes_nothing(url: str) -> None:
-    inject(url, {"kind": "status", "status": 418})
-    status, _, body = ask(url, "/admin/config", {"faults": [{"kind": "cut", "rate": 2}], "queue_limit": -1})
-    assert status == 400
-    assert json.loads(body)["error"].count("\n") == 1
-    assert ask(url, PATH, short())[0] == 418
-    assert ask(url, "/admin/config", b"{")[0] == 400
-    shown = json.loads(ask(url, "/admin/config", method="GET")[2])
-    assert shown["faults"][0]["status"] == 418
-    assert shown["in_force_s"] >= 0
-    status, _, again = ask(url, "/admin/config", shown)  # what is shown may be sent back
-    assert (status, json.loads(again)["faults"]) == (200, shown["faults"])
-    inject(url)
-    assert ask(url, PATH, short())[0] == 200
-
-
-def test_a_crash_cuts_its_streams_and_the_replica_comes_back(url: str) -> None:
-    inject(url)
-    with connect(url) as connection:
-        connection.sendall(request_bytes("POST", PATH, json.dumps(short(tokens=100_000)).encode()))
-        assert connection.recv(65536)
-        replica = next(i for i in range(2) if running(url, i))
-        before = injected(url, "replica_crash")
-        inject(url, {"kind": "replica_crash", "at_s": 0.1, "down_s": 3, "replica": replica})
-        connection.settimeout(5)
-        assert_ends(connection)
-    assert injected(url, "replica_crash") == before + 1
-    assert total(url, "mock_replica_up") == 1
-    assert ask(url, PATH, short())[0] == 200  # by the other one
-    assert total(url, "vllm:kv_cache_usage_perc") == 0
-    wait_until_up(url)
-
-
-def test_a_crash_by_request_is_503_where_no_byte_was_sent(url: str) -> None:
-    inject(url, {"kind": "replica_crash", "down_s": 2, "stream": False})
-    assert ask(url, PATH, short(False))[0] == 503
-    assert last_entry(url)["outcome"] == "refused"
-    assert ask(url, PATH, short(False))[0] == 503  # the other replica
-    assert ask(url, PATH, short())[0] == 503  # none is left
-    wait_until_up(url)
-    assert ask(url, PATH, short())[0] == 200
-
-
-def test_a_deferred_completion_whose_replica_crashed_is_503(url: str) -> None:
-    inject(url, {"kind": "replica_crash", "down_s": 0.5})
-    status, _, answer = ask(url, PATH, {**short(False), "deferred": True})
-    assert status == 200
-    path = f"/v1/chat/deferred-completion/{json.loads(answer)['request_id']}"
-    status, deadline = 202, time.monotonic() + 20
-    while status == 202 and time.monotonic() < deadline:
-        time.sleep(0.05)
-        status, headers, answer = ask(url, path, method="GET")
-    assert (status, headers["retry-after"], json.loads(answer)["code"]) == (503, "1", "unavailable")
-    assert ask(url, path, method="GET")[0] == 404
-    assert (last_entry(url)["status"], last_entry(url)["outcome"]) == (503, "refused")
-    wait_until_up(url)
-
-
-def wait_until_up(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while total(url, "mock_replica_up") < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert total(url, "mock_replica_up") == 2
-
-
-def running(url: str, replica: int) -> float:
-    return total(url, "vllm:num_requests_running", engine=str(replica))
-
-
-def drain(connection: socket.socket) -> None:
-    while data := connection.recv(65536):
-        assert b"[DONE]" not in data
-
-
-def assert_ends(connection: socket.socket) -> None:
-    with contextlib.suppress(ConnectionResetError):
-        drain(connection)
 
 
 def test_an_orderly_client_is_answered_while_others_are_broken(url: str) -> None:
