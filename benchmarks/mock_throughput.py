@@ -36,11 +36,13 @@ from native_tools import compiled
 
 from servebench.catalog.load import load_catalog
 from servebench.catalog.profile import profile_text
+from servebench.engine.step_time import StepTimeModel
 
 HERE = Path(__file__).resolve().parent
 SERVER_CPU, CLIENT_CPU = 0, 1
 CHUNKS, ITL = {500: 2, 2000: 8}, {500: 20_000, 2000: 50_000}  # streams: replicas; streams: step in us
 WHOLE_CONNECTIONS, WHOLE_SCALE = 128, 20
+CONTEXT_TOKENS = 300  # of a stream in the middle of an itl case
 CASES = ("chunks_500", "chunks_2000", "itl_500", "itl_2000", "whole", "varied", "memory", "start", "workers")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -91,20 +93,23 @@ class Bench:
         path.write_text(json.dumps(body, separators=(",", ":")), encoding="utf-8")
         return path
 
-    def commands(self, step_us: int, replicas: int, *, scale: int = 100) -> dict[str, list[str]]:
-        """The servers, by name. step_us 0: as fast as they can."""
+    def commands(
+        self, step_us: int, replicas: int, *, streams: int = 1, scale: int = 100
+    ) -> dict[str, list[str]]:
+        """The servers, by name. step_us 0: as fast as they can, else with so many streams in a step."""
         flags = ["--tier", "grok-4.3", "--replicas", str(replicas), "--time-scale", str(scale)]
         if step_us:
-            flags = ["--profile", str(self._fixed_step(step_us / 1e6))]
+            flags = ["--profile", str(self._fixed_step(step_us / 1e6, streams))]
         return {
             "c": [str(self._c), str(step_us)],
             "bare": [sys.executable, str(HERE / "bare_aiohttp.py"), str(step_us)],
             "mock": mock(*flags),
         }
 
-    def _fixed_step(self, step_s: float) -> Path:
-        """A profile of Grok 4.3 as a toy whose steps take step_s whatever their batch."""
-        tier = load_catalog().tier("grok-4.3")
+    def _fixed_step(self, step_s: float, streams: int) -> Path:
+        """A profile of Grok 4.3 as a toy whose steps of so many sequences take step_s."""
+        catalog = load_catalog()
+        tier = catalog.tier("grok-4.3")
         shape = replace(
             tier.shape, params_total=1e6, params_active=1e6, params_non_expert=5e5, layers=1,
             kv_bytes_per_token=1, attn_decode_flop=1, attn_prefill_flop=1,
@@ -114,6 +119,11 @@ class Bench:
             sequence_overhead_s=0.0,
             step_noise_cv=0.0, prefill_noise_cv=0.0, ttft_floor_s=0.0, max_num_seqs=2048,
         )  # fmt: skip
+        tokens = streams * CONTEXT_TOKENS
+        over_s = (
+            StepTimeModel(shape, serving, catalog.gpu(serving.gpu_id)).step(streams, tokens).total_s - step_s
+        )
+        serving = replace(serving, layer_latency_s=step_s - over_s)
         path = self._scratch / f"step-{step_s}.yaml"
         sources = {
             name: replace(source, low=None, high=None, note="a toy") for name, source in tier.sources.items()
@@ -141,7 +151,9 @@ class Bench:
             return self._each(self.commands(0, CHUNKS[int(count)]), int(count), "stream")
         if kind == "itl":
             step_us = ITL[int(count)]
-            return self._each(self.commands(step_us, 1), int(count), "long", itl_us=step_us)
+            return self._each(
+                self.commands(step_us, 1, streams=int(count)), int(count), "long", itl_us=step_us
+            )
         if kind in ("whole", "varied"):
             return self._each(self.commands(0, 1, scale=WHOLE_SCALE), WHOLE_CONNECTIONS, kind)
         return {"mock": {"memory": self._memory, "start": self._start, "workers": self._workers}[kind]()}
@@ -156,7 +168,7 @@ class Bench:
         return found
 
     def _memory(self) -> dict[str, float]:
-        with server(mock("--profile", str(self._fixed_step(0.05)))) as (process, port):
+        with server(mock("--profile", str(self._fixed_step(0.05, 2000)))) as (process, port):
             self.drive(port, 64, "whole")
             before_kb = resident_kb(process)
             load = subprocess.Popen(
