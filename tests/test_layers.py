@@ -22,6 +22,7 @@ EDGES = Edges(
             "servebench.results.run_directory",
             "servebench.workload.prompt_files",
             "servebench.workload.scenario",
+            "servebench.workload.text_file",
             "servebench.workload.traces",
         }
     ),

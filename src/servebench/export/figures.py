@@ -6,6 +6,7 @@ from decimal import Decimal
 from servebench.results.gate import GateResult
 from servebench.results.percentiles import Distribution, Percentile, minimum_n
 from servebench.results.slo import Slo
+from servebench.results.tasks import TaskSummary
 
 NOTHING = "-"
 QUANTILES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
@@ -89,6 +90,18 @@ def measured_name(slo: Slo) -> str:
     if slo.quantile is not None:
         return f"p{100 * slo.quantile:g}"
     return "rate" if slo.is_rate else "share"
+
+
+def of_tasks(one: TaskSummary) -> tuple[str, ...]:
+    """Share finished, times of the median and the slow, the model's part of it, calls, dollars."""
+    return (
+        share(one.finished_share),
+        percentile(one.time_s, "p50"),
+        percentile(one.time_s, "p95"),
+        percentile(one.model_time_s, "p50"),
+        rate(one.calls_mean),
+        dollars(one.usd_per_finished_task),
+    )
 
 
 def _three(value: float) -> str:

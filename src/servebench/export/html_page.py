@@ -16,11 +16,25 @@ from servebench.export.svg import Chart, readout, svg
 
 def page_html(title: str, body: Sequence[str], drawn: Sequence[Chart]) -> str:
     """The page. drawn: the charts that the body shows, for the script that reads them under the pointer."""
-    style, script = _asset("report.css"), _asset("report.js")
+    script = _asset("report.js")
     series = _json({chart.key: readout(chart) for chart in drawn})
+    scripts = (
+        f'<script type="application/json" id="series">{series}</script>',
+        '<p class="soft" id="self-check"></p>',
+        f"<script>{script}</script>",
+    )
+    return _document(title, [*body, *scripts], script_source=f"script-src '{_hash(script)}'; ")
+
+
+def still_page_html(title: str, body: Sequence[str]) -> str:
+    """A page without any script."""
+    return _document(title, body, script_source="")
+
+
+def _document(title: str, body: Sequence[str], *, script_source: str) -> str:
+    style = _asset("report.css")
     policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src '{_hash(style)}'; {script_source}base-uri 'none'; form-action 'none'"
     )
     return "\n".join(
         [
@@ -32,9 +46,6 @@ def page_html(title: str, body: Sequence[str], drawn: Sequence[Chart]) -> str:
             f"<title>{escape(title)}</title>",
             f"<style>{style}</style></head><body>",
             *body,
-            f'<script type="application/json" id="series">{series}</script>',
-            '<p class="soft" id="self-check"></p>',
-            f"<script>{script}</script>",
             "</body></html>\n",
         ]
     )

@@ -1,12 +1,10 @@
 """matrix.html: one self-contained page that sets the tiers side by side, from the runs' own records."""
 
-import base64
-import hashlib
 from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 
 from servebench.export import figures
+from servebench.export.html_page import still_page_html
 from servebench.export.matrix_rows import HEADINGS, TASK_HEADINGS, notes, result, rows, task_rows
 from servebench.export.report_sections import row, table
 from servebench.results.matrix import Matrix, MatrixRun, interactivity, usd_per_thousand
@@ -18,9 +16,6 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 300, 60, 40
 
 def matrix_html(matrix: Matrix) -> str:
     """The page. Like report.html it loads nothing; it has no script at all."""
-    style = (files("servebench.export") / "page" / "report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     names = matrix.class_names()
     shown = names if len(names) > 2 else names[:1]
     body = [
@@ -34,19 +29,7 @@ def matrix_html(matrix: Matrix) -> str:
         _gates(matrix),
         _runs(matrix),
     ]
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>servebench: {escape(matrix.scenario)}, tiers side by side</title>",
-            f"<style>{style}</style></head><body>",
-            *body,
-            "</body></html>\n",
-        ]
-    )
+    return still_page_html(f"servebench: {matrix.scenario}, tiers side by side", body)
 
 
 def _stamps(matrix: Matrix) -> str:

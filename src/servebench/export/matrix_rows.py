@@ -28,12 +28,7 @@ def task_rows(matrix: Matrix) -> list[tuple[str, ...]]:
                     label,
                     name,
                     *(figures.count(count) for count in (one.finished, one.failed, one.cut)),
-                    figures.share(one.finished_share),
-                    figures.percentile(one.time_s, "p50"),
-                    figures.percentile(one.time_s, "p95"),
-                    figures.percentile(one.model_time_s, "p50"),
-                    figures.rate(one.calls_mean),
-                    figures.dollars(one.usd_per_finished_task),
+                    *figures.of_tasks(one),
                 )
             )
     return found

@@ -90,12 +90,7 @@ def _tasks(summary: Summary) -> Table:
             *(figures.count(count) for count in (one.begun, one.finished)),
             Text(figures.count(one.failed), style="red" if one.failed else ""),
             figures.count(one.cut),
-            figures.share(one.finished_share),
-            figures.percentile(one.time_s, "p50"),
-            figures.percentile(one.time_s, "p95"),
-            figures.percentile(one.model_time_s, "p50"),
-            figures.rate(one.calls_mean),
-            figures.dollars(one.usd_per_finished_task),
+            *figures.of_tasks(one),
         )
     return table
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from servebench.errors import UsageError
 from servebench.workload.prompt_set import ERRORS_SHOWN, MAX_BYTES, PromptSet, documents, parse_prompts
+from servebench.workload.text_file import read_text_file
 
 
 def load_prompts(path: str | Path) -> PromptSet:
@@ -15,14 +16,14 @@ def load_prompts(path: str | Path) -> PromptSet:
     path = Path(path)
     if not path.is_dir():
         _check_size(path, [path])
-        return parse_prompts(_text(path), name=path.name)
+        return parse_prompts(read_text_file(path), name=path.name)
     files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
     _check_size(path, files)
     texts: list[str] = []
     problems: list[str] = []
     for file in files:
         try:
-            texts.append(_text(file))
+            texts.append(read_text_file(file))
         except UsageError as error:
             problems += error.problems
     if problems:
@@ -45,12 +46,3 @@ def _check_size(path: Path, files: list[Path]) -> None:
         raise UsageError(
             f"{path}: {size / 2**20:,.0f} MiB of prompts, more than the {MAX_BYTES >> 20} that fit"
         )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -17,6 +17,7 @@ from servebench.workload.arrivals import MAX_ARRIVALS
 from servebench.workload.draws import uniforms
 from servebench.workload.plan import TraceArrays
 from servebench.workload.servegen import parse_clients
+from servebench.workload.text_file import read_text_file
 from servebench.workload.trace_blocks import TraceBlocks
 from servebench.workload.trace_rows import BLOCK_TOKENS, COARSE, read_rows
 
@@ -148,7 +149,7 @@ def read_trace(
     """
     file, _, category = str(path).partition("#")
     if category or file.endswith(".json"):
-        clients = parse_clients(_text(Path(file)), name=Path(file).name, category=category)
+        clients = parse_clients(read_text_file(Path(file)), name=Path(file).name, category=category)
         drawn = clients.draw(start_s=start_s, duration_s=duration_s, rate_scale=rate_scale, seed=seed)
         return Trace(clients.name, *drawn)
     rows = load_trace(file, seed=seed).select(start_s=start_s, duration_s=duration_s)
@@ -246,12 +247,3 @@ def spread(arrival_ns: Ints, *, seed: int) -> Ints:
     spread_ns: Ints = arrival_ns + inside
     spread_ns.sort()  # bins don't overlap: rows stay in their bins, in their order
     return spread_ns
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
