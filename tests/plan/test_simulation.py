@@ -88,10 +88,19 @@ def test_what_no_replica_can_hold_is_refused_and_counts() -> None:
 def test_the_same_requests_at_every_rate() -> None:
     slow = demand().traffic(400, rate_rps=2, cv=2.0)
     fast = demand().traffic(900, rate_rps=8, cv=2.0)
-    assert fast.arrival_s[:400] * 4 == pytest.approx(slow.arrival_s)
+    # the same gaps, closer together
+    assert fast.arrival_s[:400] / fast.arrival_s[399] == pytest.approx(slow.arrival_s / slow.arrival_s[-1])
     assert np.array_equal(fast.prompt_tokens[:400], slow.prompt_tokens)
     assert np.array_equal(fast.output_tokens[:400], slow.output_tokens)
     assert demand(seed=2).traffic(400, rate_rps=2, cv=2.0).arrival_s[5] != slow.arrival_s[5]
+
+
+@pytest.mark.parametrize("count", [300, 1_453, 40_000])
+@pytest.mark.parametrize("cv", [0.0, 1.0, 2.0, 4.0])
+def test_the_rate_that_is_judged_is_the_one_that_was_asked(cv: float, count: int) -> None:
+    for seed in (1, 2, 3):
+        arrivals_s = demand(seed=seed).traffic(count, rate_rps=5, cv=cv).arrival_s
+        assert count / arrivals_s[-1] == pytest.approx(5, rel=1e-9)
 
 
 @pytest.mark.parametrize("cv", [0.0, 1.0, 2.0])

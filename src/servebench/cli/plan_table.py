@@ -6,8 +6,9 @@ import click
 from rich.table import Table
 
 from servebench.cli.tables import console, table
-from servebench.plan.capacity import LOAD_SHARE, latency_summary
+from servebench.plan.capacity import LOAD_SHARE
 from servebench.plan.fleet_plan import HOURS_PER_MONTH, FleetPlan, count_of
+from servebench.plan.probe_json import latency_summary
 
 
 def print_table(plan: FleetPlan) -> None:
@@ -80,7 +81,7 @@ def _rows(plan: FleetPlan) -> Iterator[tuple[str, str]]:
 
 
 def _headroom(plan: FleetPlan) -> str:
-    """Simulated, or by what one replica carries alone: a fleet pools its bursts and carries more."""
+    """As simulated; where that could not be seen to pass, by what one replica carries alone."""
     unit, carried_rps = plan.planner.unit, plan.working * plan.capacity.rps
     if plan.headroom:
         return f"passes at {plan.rate_rps / LOAD_SHARE:.4g} {unit}/s, {1 / LOAD_SHARE - 1:.0%} over the rate"

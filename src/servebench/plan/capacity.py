@@ -1,11 +1,12 @@
 """How many replicas a rate needs: one replica's capacity by simulation, then whole fleets simulated.
 
     lambda* = the highest rate at which one replica passes every objective (doubling, log bisection to 4 %)
-    R <= ceil(rate / (0.8 lambda*)),  and the smallest R of which a fleet passes at rate / 0.8
+    R about ceil(rate / (0.8 lambda*)),  and the smallest R of which a fleet passes at rate / 0.8
 
-Alone, a replica suffers bursts that a fleet shares, so one replica's capacity bounds the fleet from above
-only. Capacity is confirmed with two more seeds. Arrivals are Gamma with CV 2 unless asked otherwise:
-measured clients are burstier than Poisson, and a plan that assumes CV 1 buys too little.
+Alone, a replica suffers bursts that a fleet shares; and prompts of a burst share a step, which a fleet that
+spreads them does not save. So one replica's capacity only says where to look, and the fleet itself is
+simulated. Capacity is confirmed with two more seeds. Arrivals are Gamma with CV 2 unless asked otherwise:
+measured clients are burstier than Poisson.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,6 @@ from servebench.plan.objectives import (
     Check,
     check,
     judged,
-    nearest_rank,
     queue_grows,
     samples_needed,
 )
@@ -42,6 +42,7 @@ MAX_SESSION_CALLS = 60_000  # of sessions, which must fill the fleet before anyt
 MAX_REPLICAS = 32  # of one simulation: more pool hardly more, and take ten seconds a probe
 SESSION_TAIL_S = 60.0  # that sessions go on after the last has begun, so that no judged call runs alone
 CONFIRMING_SEEDS = 2
+MORE_FLEETS = 10  # tried beyond what one replica's capacity asks for
 LOWEST_SHARE = 1e-3  # of the first guess: there requests are served alone
 
 OnProgress = Callable[[str], None]
@@ -239,42 +240,41 @@ class Planner:
         simulated = min(simulated, MAX_REPLICAS)
         return self.probe(rate_rps * simulated / replicas, replicas=simulated, cv=cv, seed=seed)
 
-    def fewest_replicas(self, rate_rps: float, *, least: int, most: int, cv: float) -> int:
-        """The smallest fleet in least..most that passes with the headroom: simulated at rate / 0.8, and not
-        failed by two more seeds."""
-        with_headroom_rps = rate_rps / LOAD_SHARE
+    def fewest_replicas(self, rate_rps: float, *, least: int, most: int, cv: float) -> tuple[int, bool]:
+        """The smallest fleet from `least` up that passes with the headroom, and whether it was seen to.
 
-        def passes(replicas: int) -> bool:
-            if self.fleet(with_headroom_rps, replicas=replicas, cv=cv).verdict is not Verdict.PASS:
-                return False
-            return all(
-                self.fleet(with_headroom_rps, replicas=replicas, cv=cv, seed=self.seed + 1 + k).verdict
-                is not Verdict.FAIL
-                for k in range(CONFIRMING_SEEDS)
-            )
+        most: what one replica's capacity asks for, where a search by halves ends. A fleet that fails there
+        grows by a replica, or 4 %, at a time; one with too few samples stays, and was not seen to pass.
+        """
+        replicas = fewest_passing(
+            lambda count: self._with_headroom(rate_rps, replicas=count, cv=cv) is Verdict.PASS,
+            least=least,
+            most=most,
+        )
+        if replicas < most:
+            return replicas, True
+        for _ in range(MORE_FLEETS):
+            verdict = self._with_headroom(rate_rps, replicas=replicas, cv=cv)
+            if verdict is not Verdict.FAIL:
+                return replicas, verdict is Verdict.PASS
+            replicas += max(1, replicas // 25)
+        return replicas, False
 
-        return fewest_passing(passes, least=least, most=most)
+    def _with_headroom(self, rate_rps: float, *, replicas: int, cv: float) -> Verdict:
+        """At rate / 0.8; a PASS that one of two more seeds fails is a FAIL."""
+        verdict = Verdict.PASS
+        for k in range(1 + CONFIRMING_SEEDS):
+            found = self.fleet(rate_rps / LOAD_SHARE, replicas=replicas, cv=cv, seed=self.seed + k).verdict
+            if found is Verdict.FAIL or k == 0:
+                verdict = found
+            if verdict is not Verdict.PASS:
+                break
+        return verdict
 
 
 def replicas_for(rate_rps: float, capacity_rps: float) -> int:
     """ceil(rate / (0.8 capacity)), and a rate of exactly that much is not a replica more."""
     return max(1, ceil(rate_rps / (LOAD_SHARE * capacity_rps) - 1e-9))
-
-
-def latency_summary(result: SimulationResult) -> dict[str, dict[str, float | int | None]]:
-    """p50, p95, p99 (nearest rank) and n of each latency after the warm-up; null where n is too small for a
-    two-sided 95 % interval."""
-    least_n = {"p50": 6, "p95": 72, "p99": 368}
-    summary: dict[str, dict[str, float | int | None]] = {}
-    for name in ("ttft_s", "tpot_s", "e2e_s"):
-        values = getattr(result, name)[result.measured]
-        values = values[~np.isnan(values)]
-        summary[name] = {
-            key: nearest_rank(values, int(key[1:]) / 100) if len(values) >= least else None
-            for key, least in least_n.items()
-        }
-        summary[name]["n"] = len(values)
-    return summary
 
 
 def _verdict(checks: Sequence[Check], grows: bool) -> Verdict:

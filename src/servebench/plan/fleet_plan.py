@@ -182,8 +182,7 @@ def plan_fleet(
         least = replicas_for(rate_rps, poisson.rps) if poisson.rps > 0 else most
         comparison = (least if poisson.rps > 0 else 0, poisson.rps)
     least, most = min(least, most), max(least, most)
-    replicas = planner.fewest_replicas(rate_rps, least=least, most=most, cv=arrival_cv)
-    headroom = replicas < most
+    replicas, headroom = planner.fewest_replicas(rate_rps, least=least, most=most, cv=arrival_cv)
     fleet = planner.fleet(rate_rps, replicas=replicas, cv=arrival_cv)
     for _ in range(_MORE_REPLICAS):
         if fleet.verdict is not Verdict.FAIL:

@@ -107,9 +107,8 @@ def check(
     over, n = int(missed.sum()), len(values)
     assert slo.quantile is not None  # judged() took it
     observed = nearest_rank(values, slo.quantile if slo.at_most else 1 - slo.quantile)
-    return Check(
-        slo, gate(over, n, slo.quantile), observed, float(limits.mean()) if n else slo.limit, n, over
-    )
+    limit = float(limits.mean()) if n and slo.limit_s_per_prompt_token else slo.limit
+    return Check(slo, gate(over, n, slo.quantile), observed, limit, n, over)
 
 
 def nearest_rank(values: Floats, quantile: float) -> float:

@@ -5,8 +5,11 @@ null.
 from math import isfinite, isnan
 from typing import Any
 
-from servebench.plan.capacity import Probe, latency_summary
-from servebench.plan.objectives import Check
+import numpy as np
+
+from servebench.plan.capacity import Probe
+from servebench.plan.objectives import Check, nearest_rank
+from servebench.plan.simulated import SimulationResult
 
 
 def probe_json(probe: Probe) -> dict[str, Any]:
@@ -26,6 +29,22 @@ def probe_json(probe: Probe) -> dict[str, Any]:
         "preemptions": result.preemptions,
         "requests": len(result.arrival_s),
     }
+
+
+def latency_summary(result: SimulationResult) -> dict[str, dict[str, float | int | None]]:
+    """p50, p95, p99 (nearest rank) and n of each latency after the warm-up; null where n is too small for a
+    two-sided 95 % interval."""
+    least_n = {"p50": 6, "p95": 72, "p99": 368}
+    summary: dict[str, dict[str, float | int | None]] = {}
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        values = getattr(result, name)[result.measured]
+        values = values[~np.isnan(values)]
+        summary[name] = {
+            key: nearest_rank(values, int(key[1:]) / 100) if len(values) >= least else None
+            for key, least in least_n.items()
+        }
+        summary[name]["n"] = len(values)
+    return summary
 
 
 def _check_json(check: Check) -> dict[str, Any]:
