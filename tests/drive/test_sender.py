@@ -219,6 +219,26 @@ def test_a_429_with_retry_after(mode: On429, sent: int) -> None:
         assert len(server.at_s) == sent
 
 
+def test_what_waits_for_the_budget_waits_out_the_pause_too() -> None:
+    """The refused request's stake comes back at once: the next one fits, and must not go yet."""
+    lender = Lender(BOUND + BILL, 1)
+    server = Scripted(refusal(429, "slow down", "retry-after: 0.6"), answer(), delay_s=0.1)
+    done, sender, _ = send(server, 2, money=budget(lender), lender=lender)
+    assert [record.outcome for record, _ in done] == [Outcome.HTTP_429, Outcome.SUCCESS]
+    assert server.at_s[1] - server.at_s[0] > 0.65
+    assert sender.throttled_s["budget"] > 0.65
+
+
+def test_a_wait_that_no_attempt_followed_is_no_part_of_the_last_ones_lag() -> None:
+    done, sender, _ = send(Scripted(refusal(503)), rules=RetryRules(5), close_after_s=0.2)
+    record = one(done)
+    assert (record.outcome, record.attempts) == (Outcome.HTTP_5XX, 1)
+    assert (record.throttled_ns, record.retried_ns) == (0, 0)
+    assert record.client_lag_s is not None
+    assert record.client_lag_s >= 0
+    assert sender.throttled_s["http_5xx"] > 0.1, "it did wait"
+
+
 def test_respected_and_retried_a_429_is_a_success() -> None:
     server = Scripted(refusal(429, "slow down", "retry-after-ms: 300"), answer())
     done, _, _ = send(server, rules=RetryRules(2))

@@ -276,3 +276,13 @@ def test_facts_of_a_manifest() -> None:
     assert facts.cpu_ratio == 0.5
     assert facts.loop_lag_s == pytest.approx(0.0015)
     assert facts.missing == ("1 of 2 workers were lost: 1", "worker 0: full")
+
+
+def test_records_that_a_worker_counted_and_that_are_not_here_make_it_invalid() -> None:
+    """A closed loop has no plan to miss them by."""
+    made = made_run.make(40)
+    closed: dict[str, Any] = {"mode": "closed", "planned_requests": None}
+    assert summary_of(made, recorded=40, **closed).valid
+    summary = summary_of(made, recorded=43, **closed)
+    assert summary.invalid_reasons == ("3 of 43 requests that the workers recorded are not on disk",)
+    assert RunFacts.of({"shards": {"0": {"records": 3}, "1": {"records": 40}, "2": {}}}).recorded == 43

@@ -141,8 +141,12 @@ def from_idle(environment: Any, msg: Any, **_: Any) -> None:
 
 
 def from_piece(environment: Any, msg: Any, **_: Any) -> None:
-    if rig.conductor is not None:
+    if rig.conductor is None:
+        return
+    try:
         take_piece(rig.conductor.run_dir, msg.data)
+    except (OSError, ServebenchError) as error:  # the records that are missing make the run INVALID
+        rig.conductor.say(f"a worker's records could not be written: {error}")
 
 
 def send_leases(environment: Any, conductor: Conductor, leases: list[Lease]) -> None:

@@ -34,13 +34,16 @@ _LARGE_BODY = 16384
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request on its way. since_ns: waiting by rule since (monotonic); started_ns: of the attempt."""
+    """One request on its way. since_ns: waiting by rule since (monotonic); started_ns: of the attempt;
+    before_ns: of throttled_ns, what was waited before the last attempt.
+    """
 
     call: Call
     spec: RequestSpec
     done: OnFinal
     attempts: int = 0
     throttled_ns: int = 0
+    before_ns: int = 0
     retried_ns: int = 0
     retry_ticks: int = 0
     since_ns: int = 0
@@ -75,6 +78,7 @@ class Sender:
         self._held: deque[Job] = deque()
         self._timers: dict[Job, tuple[Any, str]] = {}
         self._pause_until_ns = 0
+        self._resume: Any = None  # the timer that pumps after a pause
         self._closed = False
         self._told: dict[str, dict[str, float]] = {"retries": {}, "throttled_s": {}}
 
@@ -100,6 +104,7 @@ class Sender:
     def close(self) -> None:
         """Nothing more is sent; what waits by rule ends as what it came to so far."""
         self._closed = True
+        self._stop_resume()
         held, self._held = self._held, deque()
         timers, self._timers = self._timers, {}
         for job in held:
@@ -143,7 +148,7 @@ class Sender:
         if self._closed:
             self._give_up(job, "the run had stopped")
             return
-        left_ns = self._pause_until_ns - time.monotonic_ns() if self._pause_until_ns else 0
+        left_ns = self._paused_ns()
         if left_ns > 0:
             if self._rules.on_429 == "drop" and not job.attempts:
                 self._shed(job, "dropped: the target had asked to wait (Retry-After)")
@@ -161,15 +166,33 @@ class Sender:
             self._money.tell(0)
 
     def _pump(self) -> None:
-        """Send what waits for the budget, in order, as far as there is room."""
+        """Send what waits for the budget, in order, as far as there is room; in a pause, after it."""
         money = self._money
         if money is None:
             return
-        while self._held and money.reserve(self._held[0].spec, self._held[0].stake):
+        left_ns = self._paused_ns()
+        if left_ns > 0 and self._held and self._resume is None:
+            self._resume = gevent.get_hub().loop.timer(left_ns / 1e9)
+            self._resume.start(self._resumed)
+        while left_ns <= 0 and self._held and money.reserve(self._held[0].spec, self._held[0].stake):
             job = self._held.popleft()
             self._waited(job, "budget")
             self._send(job)
         money.tell(self._held[0].stake.ticks if self._held else 0)
+
+    def _paused_ns(self) -> int:
+        """How long nothing is to be sent from now on; 0 or less: one may."""
+        return self._pause_until_ns - time.monotonic_ns() if self._pause_until_ns else 0
+
+    def _resumed(self) -> None:
+        self._stop_resume()
+        self._pump()
+
+    def _stop_resume(self) -> None:
+        if self._resume is not None:
+            self._resume.stop()
+            self._resume.close()
+            self._resume = None
 
     def _send(self, job: Job) -> None:
         call = job.call
@@ -195,6 +218,7 @@ class Sender:
         else:
             self.retries[reason] = self.retries.get(reason, 0) + 1
             job.last = (record, chunk_us)
+            job.before_ns = job.throttled_ns
             job.retried_ns += record.end_ns - job.started_ns
             job.retry_ticks += cost.ticks or 0
             delay_s = wait_s(job.attempts, record.retry_after_s, self._chance(job))
@@ -257,6 +281,7 @@ class Sender:
             self._shed(job, why)
             return
         record, chunk_us = job.last
+        job.throttled_ns = job.before_ns  # what was waited since is no part of when that attempt was sent
         job.retried_ns -= record.end_ns - job.started_ns  # the last attempt is none that another followed
         cost = self._cost(job, record)
         job.retry_ticks -= cost.ticks or 0

@@ -15,8 +15,8 @@ class RunFacts:
     load generator, over the window, from starts and ends; _seen: by looking at the loop each 20 ms.
     loop_stall_s: p99 of how late a timer of 20 ms fired. clock_uncertainty_s: of the worst known clock of
     several hosts; clock_step_s: by how much a host's clock was set in the run. missing_stamps: reads that
-    should have carried the kernel's stamp. varying: the load changes by plan. missing: one line for each
-    thing the run is known to have lost.
+    should have carried the kernel's stamp. recorded: requests that the workers say they recorded. varying:
+    the load changes by plan. missing: one line for each thing the run is known to have lost.
     """
 
     mode: str = "open"
@@ -33,6 +33,7 @@ class RunFacts:
     clock_uncertainty_s: float | None = None
     clock_step_s: float | None = None
     missing_stamps: int = 0
+    recorded: int = 0
     varying: bool = False
     missing: tuple[str, ...] = ()
     interrupted: bool = False
@@ -66,6 +67,7 @@ class RunFacts:
             clock_uncertainty_s=_clock_uncertainty_s(manifest),
             clock_step_s=None if step_us is None else step_us / 1e6,
             missing_stamps=sum(int(one.get("missing_stamps") or 0) for one in health),
+            recorded=sum(int(shard.get("records") or 0) for shard in shards),
             varying=_varying(manifest),
             missing=tuple(_missing(manifest, shards)),
             interrupted=bool(manifest.get("interrupted")),

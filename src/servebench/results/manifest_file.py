@@ -76,6 +76,7 @@ class _Warmed(_Part):
 
 class _Shard(_Part):
     shard: Count | None = None
+    records: Count | None = None
     disk_error: str | None = None
     cpu_ratio: Number | None = None
     loop_stall: _Stall | None = None

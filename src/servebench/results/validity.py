@@ -42,6 +42,9 @@ def invalid_reasons(
     # what its money kept a run from sending came after the window, which ends where it began
     arrivals = inside if facts.stopped_by_budget else columns
     reasons = [*_samples(columns, window, facts), *_arrivals(arrivals, facts), *facts.missing]
+    if facts.recorded > len(columns):
+        lost = facts.recorded - len(columns)
+        reasons.append(f"{lost} of {facts.recorded} requests that the workers recorded are not on disk")
     if torn:
         reasons.append(f"{torn} record{'s were' if torn > 1 else ' was'} cut off as the run was killed")
     reasons += _lag(inside, ttft_limit_s)
