@@ -2,6 +2,8 @@
 nothing.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,14 +41,43 @@ def test_burstier_arrivals_carry_less() -> None:
     assert opinions("ttft p99 < 200ms", cv=3.0)[ERLANG_C] < opinions("ttft p99 < 200ms")[ERLANG_C]
 
 
-def test_the_states_are_a_distribution_and_an_m_m_1_where_one_place_is() -> None:
-    chain = Chain(Batches.of(MODEL, CHAT))
-    pi = chain.states(0.5 * chain.mu.max())
-    assert pi.sum() == pytest.approx(1)
-    assert (pi >= 0).all()
-    # far beyond the places the chain is M/M/1 with the last rate: each state rho times the one before
-    tail = chain.states(0.97 * chain.mu[-1])[len(chain.mu) + 1 :]
-    assert tail[1:] / tail[:-1] == pytest.approx(np.full(len(tail) - 1, 0.97))
+@pytest.mark.parametrize("lengths", [CHAT, Lengths(900_000, 2_000)])
+@pytest.mark.parametrize("share", [0.3, 0.8, 0.95])
+def test_the_states_are_those_of_the_generator_matrix(lengths: Lengths, share: float) -> None:
+    """By linear algebra, of as many states as hold all but nothing of it: few places queue for long."""
+    chain = Chain(Batches.of(MODEL, lengths))
+    rps, count, places = share * float(chain.mu[-1]), 1_000, len(chain.mu)
+    mu = np.concatenate([chain.mu, np.full(count - 1 - places, chain.mu[-1])])
+    generator = np.diag(np.full(count - 1, rps), 1) + np.diag(mu, -1)
+    generator -= np.diag(generator.sum(axis=1))
+    balance = np.vstack([generator.T[:-1], np.ones(count)])
+    pi = np.linalg.solve(balance, np.append(np.zeros(count - 1), 1.0))
+    assert chain.states(rps) == pytest.approx(pi[: places + 1], abs=1e-9)
+    shares = [0.5, 0.9, 0.99]
+    mean, quantiles = chain.mean_and_quantiles(rps, shares)
+    assert mean == pytest.approx(float((pi * np.arange(count)).sum()), rel=1e-6)
+    assert quantiles == [float(np.searchsorted(np.cumsum(pi), share)) for share in shares]
+
+
+def test_one_place_is_an_m_m_1() -> None:
+    """An arrival that meets n calls waits for all of them: P(more than n met) = rho^(n + 1)."""
+    batches = Batches.of(MODEL, CHAT)
+    one = Chain(
+        replace(
+            batches,
+            tpot_s=batches.tpot_s[:1],
+            prefill_s=batches.prefill_s[:1],
+            service_s=batches.service_s[:1],
+        )
+    )
+    served_s, alone_s = float(one.mu[0] ** -1), batches.floor_s + float(batches.prefill_s[0])
+    mean, (met,) = one.mean_and_quantiles(0.9 / served_s, [0.99])
+    assert mean == pytest.approx(0.9 / 0.1)
+    assert met == 43  # 0.9^44 < 0.01 < 0.9^43
+    for more, kept in ((1e-6, True), (-1e-6, False)):
+        limit_s = alone_s + 43 * served_s + more
+        slos = parse_slos([f"ttft p99 <= {limit_s:.9f}s"])
+        assert one.meets(slos, 0.9 / served_s, 1.0) is kept
 
 
 def test_what_they_do_not_judge_they_do_not_answer() -> None:

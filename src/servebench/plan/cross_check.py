@@ -1,14 +1,15 @@
 """Two more opinions on one replica's capacity, by queueing formulas instead of a simulation.
 
 **A birth-death chain.** State n: calls in the replica, of which n' = min(n, places) run, places being
-min(max_num_seqs, KV pool / mean KV):
+min(max_num_seqs, KV pool / a call's KV at its end):
 
     mu(n) = n'/S(n')          S(b) = prefill + (OSL - 1) tpot(b)       tpot(b): steady batch with its prefill
     pi(n) proportional to prod lambda / mu(k)
 
-An arrival sees pi (PASTA). At the quantile q of an objective it meets n_q calls: TPOT is that of the batch,
-TTFT the floor, its own prefill, and (n_q - places)/mu of waiting where no place is free. Burstier arrivals
-widen n about its mean by sqrt((Ca^2 + 1)/2).
+Past the places each state is rho = lambda/mu times the one before, without end. An arrival sees pi (PASTA).
+At the quantile q of an objective it meets n_q calls and is one more: TPOT is that of this batch, TTFT the
+floor, its own prefill, and (n_q + 1 - places)/mu of waiting where no place is free. Burstier arrivals widen n
+about its mean by sqrt((Ca^2 + 1)/2).
 
 **Erlang C** (erlang.py) with the correction of Allen and Cunneen: c equal servers. An objective on TTFT has
 all places as servers, and judges the wait; one on TPOT has as many as keep it, and is missed by the arrivals
@@ -31,7 +32,6 @@ from servebench.results.slo import Slo
 
 FAR_APART = 0.25
 CHAIN, ERLANG_C = "a birth-death chain", "Erlang C with Allen and Cunneen"
-_QUEUE = 3  # states up to so many times the places
 _LOWEST_SHARE = 1e-3  # of the simulated capacity
 _HALVINGS = 40
 
@@ -134,29 +134,39 @@ class Chain:
         self.mu: Floats = np.arange(1, batches.places + 1) / batches.service_s
 
     def states(self, rps: float) -> Floats:
-        """pi(0..): probabilities of so many calls in the replica."""
-        mu = np.concatenate([self.mu, np.full(_QUEUE * len(self.mu), self.mu[-1])])
-        logs = np.concatenate([[0.0], np.cumsum(np.log(rps / mu))])
+        """pi(0..places): probabilities of so many calls in the replica. rps: below mu(places)."""
+        logs = np.concatenate([[0.0], np.cumsum(np.log(rps / self.mu))])
         weights = np.exp(logs - logs.max())
-        pi: Floats = weights / weights.sum()
+        rho = rps / float(self.mu[-1])
+        pi: Floats = weights / (weights.sum() + weights[-1] * rho / (1 - rho))
         return pi
+
+    def mean_and_quantiles(self, rps: float, shares: Sequence[float]) -> tuple[float, list[float]]:
+        """Calls in the replica; how many are not passed in these shares of the time."""
+        pi, rho, places = self.states(rps), rps / float(self.mu[-1]), len(self.mu)
+        below, waiting = np.cumsum(pi), float(pi[-1]) * rho / (1 - rho)
+        mean = float((pi * np.arange(places + 1)).sum()) + waiting * (places + 1 / (1 - rho))
+
+        def quantile(share: float) -> float:
+            if below[-1] >= share:
+                return float(np.searchsorted(below, share))
+            return places + float(np.ceil(np.log((1 - share) / waiting) / np.log(rho)))
+
+        return mean, [quantile(share) for share in shares]
 
     def meets(self, slos: Sequence[Slo], rps: float, arrival_cv: float) -> bool:
         if rps >= self.mu[-1]:
             return False
-        pi = self.states(rps)
-        mean = float((pi * np.arange(len(pi))).sum())
+        mean, met = self.mean_and_quantiles(rps, [slo.quantile or 0.0 for slo in slos])
         widened = ((arrival_cv**2 + 1) / 2) ** 0.5
-        for slo in slos:
-            assert slo.quantile is not None  # cross_checks() looked
-            n = float(np.searchsorted(np.cumsum(pi), slo.quantile))
-            if not self._keeps(slo, mean + max(n - mean, 0.0) * widened):
-                return False
-        return True
+        return all(
+            self._keeps(slo, mean + max(n - mean, 0.0) * widened) for slo, n in zip(slos, met, strict=True)
+        )
 
     def _keeps(self, slo: Slo, n: float) -> bool:
+        """n: calls that an arrival meets."""
         places = self._batches.places
-        running = min(max(round(n), 1), places)
+        running = min(round(n) + 1, places)
         if slo.metric in ("tpot", "interactivity"):
             return self._batches.keeps_tpot(slo, running)
-        return self._batches.keeps_ttft(slo, running, max(0.0, n - places) / float(self.mu[-1]))
+        return self._batches.keeps_ttft(slo, running, max(0.0, n + 1 - places) / float(self.mu[-1]))
