@@ -46,7 +46,9 @@ ROUTERS = ("least-loaded", "round-robin", "prefix-aware")  # engine.router's, wh
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one."
 )
-@click.option("--seed", type=int, default=0, help="Seed of texts, lengths and step noise.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of texts, lengths and step noise."
+)
 @click.option(
     "--time-scale",
     type=click.FloatRange(min=0.001, max=10_000),

@@ -33,7 +33,8 @@ def test_it_prints_and_neither_writes_nor_asks_for_a_key(tmp_path: Path) -> None
     # the texts name the model, the times and lengths don't
     assert len({one["schedule_hash"] for one in models}) == 5
     assert len({json.dumps(one["classes"]["all"]["prompt_tokens"]) for one in models}) == 1
-    assert run("mixed", "--dry-run", "--rate", "-1", cwd=tmp_path).returncode == 2
+    for flags in (("--rate", "-1"), ("--seed", "-1"), ("--seed", str(2**63))):
+        assert run("mixed", "--dry-run", *flags, cwd=tmp_path).returncode == 2
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from servebench.cli.finite import FiniteRange
+from servebench.cli.finite import SEED, FiniteRange
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +18,7 @@ from servebench.cli.finite import FiniteRange
     type=FiniteRange(min=1),
     help="Seconds of arrivals (default: the scenario's).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--processes", type=click.IntRange(min=0), default=1, show_default=True, help="Locust workers.")
 @click.option(
     "--out", type=click.Path(file_okay=False), help="Run directory (default runs/<UTC>-<scenario>-<seed>)."

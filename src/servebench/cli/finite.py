@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+SEED = click.IntRange(0, 2**63 - 1)  # a manifest holds no more
+
 
 class FiniteRange(click.FloatRange):
     """A range of finite numbers. Fails as click's does."""

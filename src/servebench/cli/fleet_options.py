@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from servebench.cli.finite import FiniteRange
+from servebench.cli.finite import SEED, FiniteRange
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def basis_option(help_text: str) -> Callable[[F], F]:
 
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=1,
     show_default=True,
     help="The same seed gives the same answer.",

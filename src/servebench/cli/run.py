@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from servebench.cli.finite import FiniteRange
+from servebench.cli.finite import SEED, FiniteRange
 from servebench.cli.run_money import money_options
 
 
@@ -91,7 +91,7 @@ from servebench.cli.run_money import money_options
     show_default=True,
     help="Size prompts by the tier's declared bytes per token, or by a real BPE (not Grok's; an extra).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--slo", multiple=True, metavar="TEXT", help='Gate, e.g. "ttft p99 < 2s"; repeatable.')
 @click.option(
     "--goodput",

@@ -30,6 +30,7 @@ from servebench.workload.scenario import Scenario, load_scenario
 DEFAULT_BYTES_PER_TOKEN = 4.0
 DEFAULT_CONTEXT_TOKENS = 1_000_000
 
+MAX_SEED = 2**63 - 1  # JSON's integers in a manifest end there
 _LEAD_S = 0.5  # from Locust's start of a test to T0, and some more
 
 
@@ -70,6 +71,8 @@ def build_plan(
 
     Raises UsageError with all problems.
     """
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"--seed {seed}: must be from 0 to {MAX_SEED}")
     name = model or scenario.model
     try:
         tier = load_catalog().tier(name)
