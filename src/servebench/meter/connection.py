@@ -175,8 +175,9 @@ class Connection:
                 at_ns = seconds * 1_000_000_000 + nanoseconds - stamps.offset_ns
                 stamps.lag_ns = lag_ns = now_ns - at_ns
                 self._lag(lag_ns)
-                if parser.rested and len(data) >= parser.want and answer.feed_frame(data, at_ns):
-                    pace.learn(at_ns)  # the common case by far
+                if parser.rested and answer.feed_frame(data, at_ns):  # the common case by far
+                    parser.passed(len(data))
+                    pace.learn(at_ns)
                     return
             else:
                 at_ns = now_ns

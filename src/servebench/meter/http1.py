@@ -110,6 +110,11 @@ class ResponseParser:
         self.rested = False
         return pieces
 
+    def passed(self, size: int) -> None:
+        """A whole frame of this size, after one that was whole too, went past feed()."""
+        self.want = want = self._floor.learn(size)
+        self.roomy = want + want - 1
+
     def feed_eof(self) -> None:
         """The peer closed: the end of a close-delimited body, else a fault."""
         if self._state == _TO_EOF:
