@@ -32,8 +32,8 @@ def facts(reader: AnswerReader) -> tuple[object, ...]:
 
 
 def read(frames: list[bytes], *, short: bool) -> tuple[AnswerReader, ResponseParser, int]:
-    """What a connection makes of them that reads a frame at a time; short: by the short way where it may. Last, how
-    many went by it."""
+    """What a connection makes of them that reads a frame at a time, by the short way (short) where it may;
+    and how many went by it."""
     parser, reader, taken = ResponseParser(), AnswerReader(), 0
     parser.feed(HEAD)
     reader.begin(200, SSE, framed=True)
