@@ -113,5 +113,7 @@ def test_unlisted_models_are_one_sentence() -> None:
 def test_the_data_is_the_packages_own_and_dated() -> None:
     version = market_version(on=TODAY)
     assert not data_snapshot.get_snapshot().from_auto_update
+    assert version.newest_change is not None
     assert "2026-10-01" < version.newest_change <= TODAY.isoformat()
+    assert str(market_version(on=datetime.date(2020, 1, 1))).endswith("(no dated price by then)")
     assert str(version).startswith("genai-prices 0.2.")

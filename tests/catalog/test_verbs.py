@@ -3,9 +3,11 @@
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,35 @@ def test_prices_show_a_break_even_price_of_each_tier_on_each_basis() -> None:
     assert small["output"] == catalog.price("grok-5-small").base.output_ticks
     table = CliRunner().invoke(cli, ["prices"], catch_exceptions=False).output
     assert "Break-even prices, MODELLED" in table
+
+
+def on_a_terminal(columns: int, *arguments: str) -> str:
+    """What stands there, without colours."""
+    reader, writer = os.openpty()
+    termios.tcsetwinsize(writer, (50, columns))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "servebench", *arguments], stdin=writer, stdout=writer, env=environment
+    )
+    os.close(writer)
+    parts = []
+    try:
+        while part := os.read(reader, 65_536):
+            parts.append(part)
+    except OSError:  # Linux's way to say that the other end has closed
+        pass
+    os.close(reader)
+    assert child.wait() == 0
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", b"".join(parts).decode())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo terminals as Linux has them")
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_loses_no_name_and_no_digit(columns: int) -> None:
+    prices = on_a_terminal(columns, "prices")
+    break_even = prices[prices.index("Break-even prices") :]
+    for tier_id in load_catalog().tiers:
+        assert f"\n{tier_id} " in break_even
+    assert "13.024" in break_even
+    assert "Replica" in on_a_terminal(columns, "tiers")
+    assert "4.16e+11" in on_a_terminal(columns, "tiers", "grok-5-max")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from servebench.catalog.load import load_catalog
+from servebench.catalog.profile import profile_text
 
 SMALL = """
 name: small
@@ -114,6 +115,7 @@ def test_the_limits_of_the_scenario_and_its_classes_where_no_slo_is_given(tmp_pa
         (("chat", "--rate", "5", "--slo", "itl p99 < 2s"), "a plan judges ttft"),
         (("chat", "--rate", "5", "--slo", "batch"), "no SLO to plan for"),
         (("chat", "--rate", "0"), "--rate"),
+        (("chat", "--rate", "5", "--disaggregate", "999:1"), "a group has at most 32 replicas"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(arguments: tuple[str, ...], sentence: str) -> None:
@@ -121,6 +123,14 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments: tuple[str, ...], senten
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_profile_of_another_tier_is_not_passed_over(tmp_path: Path) -> None:
+    profile = tmp_path / "small.yaml"
+    profile.write_text(profile_text(load_catalog().tier("grok-5-small"), head="as it is"))
+    done = plan("chat", "--rate", "5", "--profile", str(profile), "--tier", "grok-4.3")
+    assert done.returncode == 2
+    assert "--profile is of grok-5-small, not of grok-4.3" in done.stderr
 
 
 def test_a_file_that_cannot_be_written_is_exit_1(scenario: str, tmp_path: Path) -> None:

@@ -84,3 +84,9 @@ def test_what_cannot_be_is_refused_with_what_to_change() -> None:
     assert "1 to 4" in refusal("--published", "--drafts", "3", "--accepted", "5")
     assert "beyond the window" in refusal("--published", "--context", "2000000")
     assert "--published" in refusal()
+
+
+def test_what_would_be_passed_over_is_refused() -> None:
+    assert "--replicas is not of --published" in refusal("--published", "--replicas", "3")
+    assert "--speed, --context are of --published" in refusal("run", "--speed", "50", "--context", "8000")
+    assert "--batch 999 is more than a replica" in refusal("--published", "--batch", "999")

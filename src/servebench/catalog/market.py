@@ -32,10 +32,13 @@ class MarketVersion:
 
     package: str
     version: str
-    newest_change: str  # ISO date
+    newest_change: str | None  # ISO date; None: no dated price was in force
 
     def __str__(self) -> str:
-        return f"{self.package} {self.version} (newest dated price {self.newest_change})"
+        newest = (
+            f"newest dated price {self.newest_change}" if self.newest_change else "no dated price by then"
+        )
+        return f"{self.package} {self.version} ({newest})"
 
 
 def market_version(*, on: datetime.date) -> MarketVersion:
@@ -47,8 +50,9 @@ def market_version(*, on: datetime.date) -> MarketVersion:
     variants = [variant for model in models for variant in model.price_variants or ()]
     constraints = [entry.constraint for entry in conditional] + [variant.constraint for variant in variants]
     starts = [known.start_date for known in constraints if isinstance(known, types.StartDateConstraint)]
-    newest = max((start for start in starts if start <= on), default=datetime.date.min)
-    return MarketVersion("genai-prices", importlib.metadata.version("genai-prices"), newest.isoformat())
+    newest = max((start for start in starts if start <= on), default=None)
+    version = importlib.metadata.version("genai-prices")
+    return MarketVersion("genai-prices", version, None if newest is None else newest.isoformat())
 
 
 def list_price(provider: str, model: str, *, on: datetime.date) -> ListPrice:

@@ -5,9 +5,14 @@ number.
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from servebench.cli.finite import FiniteRange
 from servebench.errors import UsageError
+
+PUBLISHED_ONLY = (
+    "speed_tokens_per_s", "batch", "context_tokens", "gpus", "contexts", "drafts", "accepted", "source",
+)  # fmt: skip
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,7 +45,7 @@ from servebench.errors import UsageError
 )
 @click.option(
     "--gpus",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=4096),
     help="GPUs of a replica.  [default: the fewest of 4, 8, 16, 32, 64, 72 that will do]",
 )
 @click.option(
@@ -53,7 +58,9 @@ from servebench.errors import UsageError
 @click.option(
     "--drafts", type=click.IntRange(0, 16), help="Draft tokens of a step.  [default: the tier's own]"
 )
-@click.option("--accepted", type=FiniteRange(), help="Tokens a step yields, the bonus one included.")
+@click.option(
+    "--accepted", type=FiniteRange(min=1, max=17), help="Tokens a step yields, the bonus one included."
+)
 @click.option("--source", metavar="TEXT", help="Who published the speed; written into the profile.")
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the profile (YAML) here."
@@ -88,6 +95,7 @@ def command(
 
     if published == (run_dir is not None):
         raise UsageError("say what to calibrate to: a run directory, or --published for one published speed")
+    _only_of_its_mode(published)
     if run_dir is not None:
         asked = measured.Request(run=run_dir, tier_id=tier_id, replicas=replicas, out=out, as_json=as_json)
         measured.run(load_catalog(), asked)
@@ -106,3 +114,19 @@ def command(
         as_json=as_json,
     )
     run(load_catalog(), request)
+
+
+def _only_of_its_mode(published: bool) -> None:
+    """Raises UsageError on options that would be passed over in silence."""
+    context = click.get_current_context()
+    others = ("replicas",) if published else PUBLISHED_ONLY
+    given = [
+        f"--{name.removesuffix('_tokens_per_s').removesuffix('_tokens')}"
+        for name in others
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        verb = "is" if len(given) == 1 else "are"
+        raise UsageError(
+            f"{', '.join(given)} {verb} {'not ' * published}of --published: leave out the one or the other"
+        )

@@ -106,6 +106,8 @@ def command(
         code = plan_tiers(catalog, asked, basis=basis, as_json=as_json, out=out, show=show, end=show.end)
         sys.exit(code)
     tier = catalog.tier(tier_id or next(iter(profiled), loaded.model))
+    if profiled and tier.id not in profiled:
+        raise UsageError(f"--profile is of {', '.join(profiled)}, not of {tier.id}: leave out --tier")
     plan = plan_tier(catalog, tier, asked, show)
     show.end()
     code, answer = EXIT_CODES[plan.verdict], plan.to_json()

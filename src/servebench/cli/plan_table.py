@@ -64,7 +64,7 @@ def _rows(plan: FleetPlan) -> Iterator[tuple[str, str]]:
         yield "cross-checks", "\n".join(check.sentence for check in plan.checks)
     if plan.comparison is not None:
         replicas, rps = plan.comparison
-        each = f"{count_of(replicas)}, {rps:.3g} {planner.unit}/s each"
+        each = f"{rps:.3g}/s, by which alone {count_of(replicas)} would do"
         yield "at CV 1 (Poisson)", each if replicas else "no number of replicas"
     if plan.fleet is None:
         return

@@ -11,10 +11,10 @@ import click
 from servebench.catalog.load import Catalog
 from servebench.catalog.tiers import Tier
 from servebench.cli.plan_table import cheapest, print_tiers
-from servebench.engine.disaggregation import parse_split
+from servebench.engine.disaggregation import Split, parse_split
 from servebench.engine.step_time import StepTimeModel
 from servebench.errors import UsageError
-from servebench.plan.capacity import Planner
+from servebench.plan.capacity import MAX_REPLICAS, Planner
 from servebench.plan.fleet_plan import FleetPlan, Load, plan_fleet
 from servebench.plan.objectives import judges
 from servebench.results.files import write_bytes
@@ -37,7 +37,7 @@ class Asked:
     seed: int
     arrival_cv: float
     router: str
-    disaggregate: str | None
+    split: Split | None
 
     @classmethod
     def of(cls, scenario: Scenario, flags: Mapping[str, Any]) -> "Asked":
@@ -50,6 +50,11 @@ class Asked:
             _slos(texts, scenario, prefill_tokens_per_s=1.0)
         else:
             texts, said = _own_slos(scenario)
+        split = None if flags["disaggregate"] is None else parse_split(flags["disaggregate"])
+        if split is not None and split.replicas > MAX_REPLICAS:
+            raise UsageError(
+                f"--disaggregate {flags['disaggregate']}: a group has at most {MAX_REPLICAS} replicas"
+            )
         sessions = any(each.session is not None for each in scenario.classes)
         return cls(
             scenario=scenario,
@@ -60,7 +65,7 @@ class Asked:
             seed=flags["seed"],
             arrival_cv=flags["arrival_cv"],
             router=flags["router"] or ("prefix-aware" if sessions else "least-loaded"),
-            disaggregate=flags["disaggregate"],
+            split=split,
         )
 
 
@@ -91,7 +96,7 @@ def plan_tier(catalog: Catalog, tier: Tier, asked: Asked, show: Callable[[str], 
         slos=_slos(asked.slo_texts, asked.scenario, prefill_tokens_per_s=PREFILL_TOKENS / prefill_s),
         seed=asked.seed,
         router=asked.router,
-        split=None if asked.disaggregate is None else parse_split(asked.disaggregate),
+        split=asked.split,
         on_progress=show,
     )
     return plan_fleet(planner, asked.load, arrival_cv=asked.arrival_cv, max_gpus=asked.max_gpus)

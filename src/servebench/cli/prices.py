@@ -20,7 +20,8 @@ from servebench.errors import UsageError
     "--on",
     "day",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="The prices of that day (YYYY-MM-DD); default: today.",
+    metavar="YYYY-MM-DD",
+    help="The prices of that day; default: today.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(day: datetime.datetime | None, as_json: bool) -> None:

@@ -94,7 +94,7 @@ def print_break_even(catalog: Catalog, on: datetime.date, out: "Console") -> Non
 
 
 def _cell(found: "BreakEven") -> str:
-    return f"{_pair(found.base)}\n({_pair(found.low)} - {_pair(found.high)})"
+    return f"{_pair(found.base)}\n({_pair(found.low)} -\n{_pair(found.high)})"
 
 
 def _pair(rates: Rates) -> str:

@@ -102,6 +102,10 @@ def _point(tier: Tier, request: Request, today: str) -> tuple[OperatingPoint, So
         raise UsageError(
             f"--context {context} is beyond the window of {tier.id}, {tier.context_length_tokens}"
         )
+    if batch > tier.serving.max_num_seqs:
+        raise UsageError(
+            f"--batch {batch} is more than a replica of {tier.id} runs at once, {tier.serving.max_num_seqs}"
+        )
     if request.source is not None:
         source = Source(Kind.PUBLISHED, request.source, today)
     elif own is not None and speed == own.tokens_per_s:
@@ -171,7 +175,9 @@ def _print(found: Calibration, gpu: Gpu, answer: Mapping[str, Any], out: Path | 
         f"sequences of {point.context_tokens:,} tokens run at {point.tokens_per_s:g} tokens/s each on "
         f"{tier.serving.gpus} x {gpu.name}"
     )
-    parts = ", ".join(f"{name.removesuffix('_s')} {us:.0f}" for name, us in answer["step_parts_us"].items())
+    parts = ", ".join(
+        f"{name.removesuffix('_s')} {us:.0f}" for name, us in answer["step_parts_us"].items() if us
+    )
     click.echo(f"one step, us: {parts}")
     for kind in (Kind.ASSUMED, Kind.MODELLED):
         click.echo(f"{kind}: {', '.join(answer['kinds'][str(kind)])}")

@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+ROOM_COLUMNS = 80
 PIPED_COLUMNS = 160  # no terminal to fit: rich would squeeze a table into 80
 
 
@@ -20,6 +21,8 @@ def console() -> Console:
 
 def table(title: str, columns: Sequence[str], *, whole: Sequence[str], right: Sequence[str] = ()) -> Table:
     """An empty table. Cells fold, that no digit be lost in a narrow window, save in the `whole` columns."""
+    if console().width < ROOM_COLUMNS:  # rich would cut them off, or leave out what stands beside them
+        whole = ()
     made = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )

@@ -24,6 +24,8 @@ def binding(probe: Probe) -> str:
         return "memory"
     waits_s = result.wait_s[result.measured]
     waiting = float(np.quantile(waits_s, 0.99)) if len(waits_s) else 0.0
-    if probe.queue_grows or (probe.worst.slo.metric == "ttft" and waiting > probe.worst.limit / 2):
+    if probe.queue_grows or (
+        probe.worst.slo.metric in ("ttft", "service_ttft") and waiting > probe.worst.limit / 2
+    ):
         return "GPU"
     return f"SLO {probe.worst.slo.metric}"
