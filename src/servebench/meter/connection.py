@@ -168,43 +168,33 @@ class Connection:
             if not data:
                 self._eof(exchange, now_ns)
                 return
-            self._last_ns = now_ns
-            self._received += len(data)
             if ancillary:
                 seconds, nanoseconds = unpack_timespec(ancillary[0][2])
                 at_ns = seconds * 1_000_000_000 + nanoseconds - stamps.offset_ns
                 stamps.lag_ns = lag_ns = now_ns - at_ns
                 self._lag(lag_ns)
-                if parser.rested and answer.feed_frame(data, at_ns):  # the common case by far
-                    parser.passed(len(data))
-                    pace.learn(at_ns)
-                    return
             else:
                 at_ns = now_ns
-            if not self._digest(exchange, data, at_ns, stamped=bool(ancillary)):
+                self._unstamped(exchange)
+            self._last_ns = now_ns
+            self._received += len(data)
+            pieces = parser.feed(data)
+            if not exchange.begun and parser.status:
+                exchange.begin_answer()
+            for piece in pieces:
+                answer.feed(piece, at_ns)
+            if not ancillary:
+                exchange.user_stamps += len(answer.times)
+            if parser.ended:
+                self._ended(at_ns)
+                return
+            if pieces:
+                pace.learn(at_ns)
+                return
+            if not parser.inside:
                 return
             size = parser.want
             now_ns = _now_ns()
-
-    def _digest(self, exchange: Exchange, data: bytes, at_ns: int, *, stamped: bool) -> bool:
-        """Bytes of an answer. Whether the rest of a frame is to be read at once."""
-        parser, answer = self._parser, self._answer
-        if not stamped:
-            self._unstamped(exchange)
-        pieces = parser.feed(data)
-        if not exchange.begun and parser.status:
-            exchange.begin_answer()
-        for piece in pieces:
-            answer.feed(piece, at_ns)
-        if not stamped:
-            exchange.user_stamps += len(answer.times)
-        if parser.ended:
-            self._ended(at_ns)
-            return False
-        if pieces:
-            self._pace.learn(at_ns)
-            return False
-        return parser.inside
 
     def _not_read(self, exchange: Exchange, fault: OSError) -> None:
         if not isinstance(fault, BlockingIOError):

@@ -10,14 +10,7 @@ two. Faults are data: `error` is a sentence, and nothing more is parsed.
 from typing import Final
 
 from servebench.meter.framing import FrameFloor
-from servebench.meter.http_lines import (
-    FRAME_SIZES,
-    HEX_DIGITS,
-    read_chunk_size,
-    read_headers,
-    read_length,
-    read_status,
-)
+from servebench.meter.http_lines import HEX_DIGITS, read_chunk_size, read_headers, read_length, read_status
 
 HEAD_READ: Final = 256  # a head costs a few reads; past it at most part of a first frame is taken along
 BULK_READ: Final = 65536
@@ -26,6 +19,8 @@ MAX_HEAD: Final = 65536
 MAX_HELD_FRAME: Final = 32768  # larger frames are handed on as they come
 LEAST_FRAME: Final = 6  # "1\r\nx\r\n"
 
+_SIZES: Final = {b"%x" % n: n for n in range(1, 2048)}  # a look-up is cheaper than checking the digits
+
 _HEAD, _FRAME, _INSIDE, _TRAILER, _LENGTH, _TO_EOF, _DONE, _FAILED = range(8)
 
 
@@ -33,9 +28,8 @@ class ResponseParser:
     """One response to one request other than HEAD.
 
     status: 0 until the head is there. headers: lower-case names, repeated ones joined by ", ". framed:
-    whether the body comes in chunk frames. rested: the last bytes were one whole frame, so that the next are
-    one's beginning. ended: the message is whole, or broken; keep_alive: whether the connection may be used
-    again.
+    whether the body comes in chunk frames. done: the message is whole; keep_alive: whether the connection may
+    be used again.
     """
 
     __slots__ = (
@@ -49,7 +43,6 @@ class ResponseParser:
         "framed",
         "headers",
         "keep_alive",
-        "rested",
         "roomy",
         "status",
         "want",
@@ -63,7 +56,6 @@ class ResponseParser:
         self.framed = False
         self.keep_alive = False
         self.want = self.roomy = HEAD_READ
-        self.rested = False
         self._held = b""
         self._interim = False
         self._state = _HEAD
@@ -88,18 +80,16 @@ class ResponseParser:
                 self._held = b""
             # the common case by far: exactly one whole frame
             mark = data.find(b"\r\n", 0, 16)
-            size = FRAME_SIZES.get(data[:mark])
+            size = _SIZES.get(data[:mark])
             if size is not None:
                 end = mark + 4 + size
                 here = len(data)
                 if here == end and data.endswith(b"\r\n"):
-                    self.rested = True
                     self.want = want = self._floor.learn(end)
                     self.roomy = want + want - 1
                     return [data[mark + 2 : -2]]
                 if here < end:
                     self._held = data
-                    self.rested = False
                     self.want = self.roomy = end - here
                     return []
         elif self._held:
@@ -107,13 +97,7 @@ class ResponseParser:
             self._held = b""
         pieces = self._parse(data)
         self.roomy = self.want
-        self.rested = False
         return pieces
-
-    def passed(self, size: int) -> None:
-        """A whole frame of this size, after one that was whole too, went past feed()."""
-        self.want = want = self._floor.learn(size)
-        self.roomy = want + want - 1
 
     def feed_eof(self) -> None:
         """The peer closed: the end of a close-delimited body, else a fault."""

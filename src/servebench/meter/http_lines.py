@@ -3,7 +3,6 @@
 from typing import Final
 
 MAX_FRAME: Final = 1 << 30
-FRAME_SIZES: Final = {b"%x" % n: n for n in range(1, 2048)}  # a look-up is cheaper than checking the digits
 HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 

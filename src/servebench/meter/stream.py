@@ -12,7 +12,6 @@ from servebench.meter.answer import MAX_LABEL, Parts, error_text, read_choices, 
 from servebench.meter.chunk_gaps import chunk_gaps
 from servebench.meter.ending import OUTCOME_OF, Ending
 from servebench.meter.held_body import MAX_BODY, MAX_ERROR_BODY, HeldBody
-from servebench.meter.http_lines import FRAME_SIZES
 from servebench.meter.record import Outcome
 from servebench.meter.sse import Event, EventParser, begins_stream
 from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT, template_of
@@ -31,12 +30,7 @@ class AnswerReader:
         "_arguments",
         "_body",
         "_bundled",
-        "_digits",
         "_fast_reasoning",
-        "_frame_from",
-        "_frame_prefix",
-        "_frame_suffix",
-        "_frame_upto",
         "_framed",
         "_from",
         "_prefix",
@@ -77,8 +71,8 @@ class AnswerReader:
         self._bundled = 0
         self._tools: set[object] = set()
         self._arguments = ToolArguments()
-        self._prefix = self._suffix = self._frame_prefix = self._frame_suffix = NO_TEMPLATE
-        self._from = self._upto = self._frame_from = self._frame_upto = self._digits = 0
+        self._prefix = self._suffix = NO_TEMPLATE
+        self._from = self._upto = 0
         self._fast_reasoning = False
 
     @property
@@ -116,25 +110,6 @@ class AnswerReader:
             return
         self._feed_slow(piece, at_ns)
 
-    def feed_frame(self, frame: bytes, at_ns: int) -> bool:
-        """A whole chunk frame, its size line too: taken where it is one more of the template.
-
-        False: nothing was taken, and the piece in it is to be fed. This is feed() and the parser of frames in
-        one, at half their cost.
-        """
-        digits = self._digits
-        if (
-            frame.startswith(self._frame_prefix, digits)
-            and frame.endswith(self._frame_suffix)
-            and FRAME_SIZES.get(frame[:digits]) == len(frame) - digits - 4
-            and PLAIN_TEXT(frame, self._frame_from, len(frame) - self._frame_upto)
-        ):
-            self._push(at_ns)
-            if self._fast_reasoning:
-                self.reasoning_chunks += 1
-            return True
-        return False
-
     def _feed_slow(self, piece: bytes, at_ns: int) -> None:
         parser = self._sse
         if parser is None:
@@ -143,7 +118,7 @@ class AnswerReader:
                 return
             self._sse = parser = EventParser()
         fresh = parser.at_boundary
-        self._prefix = self._frame_prefix = NO_TEMPLATE
+        self._prefix = NO_TEMPLATE
         events = parser.feed(piece)
         if parser.oversize:
             self.bad = self.bad or "an event is too large"
@@ -154,17 +129,13 @@ class AnswerReader:
         if self._framed and len(self.times) > counted + 1:
             self._bundled += len(self.times) - counted - 1
         if fresh and len(events) == 1 and parts is not None and parts.plain and parser.at_boundary:
-            found = template_of(piece, events[0].data, parts.field)
-            if found is not None:
-                self._learn(*found, digits=len(b"%x" % len(piece)), reasoning=parts.reasoning)
+            self._learn(template_of(piece, events[0].data, parts.field), reasoning=parts.reasoning)
 
-    def _learn(self, prefix: bytes, suffix: bytes, *, digits: int, reasoning: bool) -> None:
-        """digits: of the size line of such a chunk's frame."""
-        self._prefix, self._suffix = prefix, suffix
-        self._from, self._upto = len(prefix), len(suffix)
-        self._frame_prefix, self._frame_suffix = b"\r\n" + prefix, suffix + b"\r\n"
-        self._digits, self._frame_from, self._frame_upto = digits, digits + 2 + len(prefix), len(suffix) + 2
-        self._fast_reasoning = reasoning
+    def _learn(self, found: tuple[bytes, bytes] | None, *, reasoning: bool) -> None:
+        if found is not None:
+            self._prefix, self._suffix = found
+            self._from, self._upto = map(len, found)
+            self._fast_reasoning = reasoning
 
     def _event(self, event: Event, at_ns: int) -> Parts | None:
         if self.done_marker:

@@ -55,7 +55,6 @@ class TlsConnection(Connection):
                 self._lag(now_ns - at_ns)
             if plain:
                 self._last_ns = now_ns
-                self._received += len(plain)
                 self._digest(exchange, plain, at_ns, stamped=bool(ancillary))
             if not data or channel.closed:
                 self._closed(exchange, now_ns)
@@ -63,6 +62,21 @@ class TlsConnection(Connection):
             self._answer_back(exchange)
             if self._exchange is not exchange or not channel.inside:
                 return
+
+    def _digest(self, exchange: Exchange, plain: bytes, at_ns: int, *, stamped: bool) -> None:
+        parser, answer = self._parser, self._answer
+        if not stamped:
+            self._unstamped(exchange)
+        self._received += len(plain)
+        pieces = parser.feed(plain)
+        if not exchange.begun and parser.status:
+            exchange.begin_answer()
+        for piece in pieces:
+            answer.feed(piece, at_ns)
+        if not stamped:
+            exchange.user_stamps += len(answer.times)
+        if parser.ended:
+            self._ended(at_ns)
 
     def _answer_back(self, exchange: Exchange) -> None:
         """What the handshake (or a key update) wants sent; the request itself once the session stands."""
