@@ -12,7 +12,8 @@ from tests.import_tree import Tree, parents
 _CATALOG = frozenset({"catalog"})
 _BELOW_RESULTS = frozenset({"catalog", "workload", "meter", "engine", "cost"})
 _BELOW_CLI = _BELOW_RESULTS | {"results", "plan", "export", "drive"}
-# room -> the rooms its closure may hold besides itself, servebench.errors and the bare package
+ROOT = frozenset({"errors", "normal"})  # for all rooms: they reach nothing
+# room -> the rooms its closure may hold besides itself, the root and the bare package
 MAY_REACH: Mapping[str, frozenset[str]] = {
     "root": frozenset(),
     "catalog": frozenset(),
@@ -63,7 +64,7 @@ def room(name: str) -> str:
     parts = name.split(".")
     if parts[0] != "servebench":
         return parts[0]
-    if len(parts) == 1 or parts[1] == "errors":
+    if len(parts) == 1 or parts[1] in ROOT:
         return "root"
     return "main" if parts[1] == "__main__" else parts[1]
 

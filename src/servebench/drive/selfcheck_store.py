@@ -13,7 +13,7 @@ import orjson
 from pydantic import ValidationError
 
 from servebench.results.files import write_json
-from servebench.results.manifest_file import Selfcheck
+from servebench.results.selfcheck_file import Selfcheck
 
 _SCHEMA = 1
 

@@ -11,6 +11,7 @@ import numpy as np
 from servebench.catalog.tiers import Tier
 from servebench.engine.speculation import TOOLS
 from servebench.errors import UsageError
+from servebench.normal import inverse_normal
 from servebench.plan.traffic import Floats, FollowUp, Ints, Keys, Traffic, session_keys
 from servebench.workload.draws import generator, uniforms
 from servebench.workload.plan import Workload, WorkloadPlan
@@ -131,14 +132,12 @@ class Demand:
 
     def _normal(self, purpose: str, ids: Ints) -> Floats:
         """Standard normal numbers of these ids."""
-        from scipy.special import ndtri  # heavy, and only for what the tier itself draws
-
         first, apart = int(ids[0]), len(ids) > 1 and int(ids[1] - ids[0]) > 1
         if apart:  # a session's calls: each has a number of its own
             u = np.concatenate([uniforms(self.seed, f"plan/{purpose}", int(i), 1) for i in ids])
         else:
             u = uniforms(self.seed, f"plan/{purpose}", first, len(ids))
-        return np.asarray(ndtri(u))
+        return inverse_normal(u)
 
     def _shared_keys(self, prefix: Ints, prefix_tokens: Ints) -> tuple[Keys, ...]:
         block, preamble = self.tier.serving.block_tokens, self.tier.preamble_tokens

@@ -5,11 +5,12 @@ Only what readers use is named; whatever else stands in it is left alone. A miss
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from servebench.catalog.provenance import Kind
 from servebench.errors import UsageError
 from servebench.results.facts import Objectives
+from servebench.results.selfcheck_file import Number, Part, Selfcheck
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -21,27 +22,22 @@ _SHOWN = 60  # characters of a wrong value
 
 Seconds = Annotated[float, Field(ge=0, le=_MOST_S)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
 Ticks = Annotated[int, Field(ge=0, le=10**13)]  # $1,000 for a token
 Amount = Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,30})?$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Class(_Part):
+class _Class(Part):
     name: str
     slo: list[str] | None = None
     goodput: list[str] | None = None
     reasoning_effort: str | None = None
 
 
-class _Load(_Part):
+class _Load(Part):
     shape: Any = None
 
 
-class _Scenario(_Part):
+class _Scenario(Part):
     name: str | None = None
     slo: list[str] | None = None
     goodput: list[str] | None = None
@@ -50,12 +46,12 @@ class _Scenario(_Part):
     cache_share: Number | None = None
 
 
-class _Target(_Part):
+class _Target(Part):
     kind: str | None = None
     url: str | None = None
 
 
-class _Health(_Part):
+class _Health(Part):
     kernel_stamps: bool | None = None
     missing_stamps: Count | None = None
     lag_p99_us: Number | None = None
@@ -64,17 +60,17 @@ class _Health(_Part):
     rate_limits: dict[str, Count] | None = None
 
 
-class _Stall(_Part):
+class _Stall(Part):
     p99_s: Number | None = None
 
 
-class _Warmed(_Part):
+class _Warmed(Part):
     opened: Count
     connect_s: list[Number]
     tls_s: list[Number]
 
 
-class _Shard(_Part):
+class _Shard(Part):
     shard: Count | None = None
     records: Count | None = None
     disk_error: str | None = None
@@ -86,11 +82,11 @@ class _Shard(_Part):
     retries: dict[str, Count] | None = None
 
 
-class _Offset(_Part):
+class _Offset(Part):
     uncertainty: Number | None = None
 
 
-class _Budget(_Part):
+class _Budget(Part):
     max_cost_usd: Amount
     spent_usd: Amount
     reserved_usd: Amount
@@ -102,20 +98,20 @@ class _Budget(_Part):
     bound_source: str | None
 
 
-class _Rates(_Part):
+class _Rates(Part):
     input: Ticks
     cached: Ticks
     output: Ticks
 
 
-class _PriceSource(_Part):
+class _PriceSource(Part):
     kind: Kind = Field(strict=False)
     source: str
     date: str
     note: str = ""
 
 
-class _PriceSheet(_Part):
+class _PriceSheet(Part):
     """What sheet_from_json takes."""
 
     model: str
@@ -133,27 +129,7 @@ class _PriceSheet(_Part):
     source: _PriceSource
 
 
-class _Error(_Part):
-    p99: Number | None = None
-
-
-class _Stream(_Part):
-    chunk_error_us: _Error | None = None
-
-
-class _Limits(_Part):
-    chunk_error_p99_us: Number | None = None
-
-
-class Selfcheck(_Part):
-    """Of `servebench selfcheck`, as a manifest has it from the machine it ran on."""
-
-    date: str | None = None
-    limits: _Limits | None = None
-    streams: dict[str, _Stream] | None = None
-
-
-class Manifest(_Part):
+class Manifest(Part):
     """The keys that anything reads."""
 
     run_id: str | None = None

@@ -21,9 +21,7 @@ from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import ChunkTimes
 from servebench.results.columns import Columns
 from servebench.results.files import chunk_values, lines_of, read_object, write_json
-from servebench.results.manifest_file import manifest_problems
 from servebench.results.parts import CHUNKS, REQUESTS, index_of, kept_of, part_paths, replace_parts
-from servebench.results.record_file import read_record
 from servebench.results.redaction import redact_tree
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
@@ -59,6 +57,8 @@ class Run:
 
 def read_run(path: Path | str) -> Run:
     """Read a run directory, gathered or still in parts. Raises UsageError: what is missing or broken."""
+    from servebench.results.record_file import read_record  # as in read_manifest
+
     run_dir = Path(path)
     if not run_dir.is_dir():
         raise UsageError(f"{run_dir} is no run directory; give the path that the run printed")
@@ -109,6 +109,8 @@ def gather_run(run_dir: Path) -> Run:
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
     """manifest.json. Raises UsageError: missing, no JSON object, or a value that no run has written there."""
+    from servebench.results.manifest_file import manifest_problems  # 0.03 s to import; a run only writes
+
     manifest = _manifest_object(run_dir)
     problems = manifest_problems(manifest)
     if problems:

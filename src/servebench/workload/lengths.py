@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from servebench.normal import inverse_normal
+
 _Z95 = 1.6448536269514722  # the standard normal's 95th percentile
 _LEVEL = re.compile(r"p(\d{1,2}(?:\.\d+)?)")  # p50, p99.9
 _MOST_TOKENS = 2.0**53  # beyond it a float is no whole number of its own
@@ -97,10 +99,8 @@ class Lognormal(_Distribution):
         return math.log((self.p95 or 1.0) / (self.median or 1.0)) / _Z95
 
     def quantile(self, u: Floats) -> Floats:
-        from scipy.special import ndtri  # 0.1 s to import, which the command line need not wait for
-
         with np.errstate(over="ignore"):  # an absurd sigma: inf, which max or the most tokens cut
-            x = np.exp(self.log_mean + self.log_deviation * ndtri(u))
+            x = np.exp(self.log_mean + self.log_deviation * inverse_normal(u))
         return np.clip(x, self.min, np.inf if self.max is None else self.max)
 
 
@@ -146,12 +146,10 @@ class Quantiles(_Distribution):
         return sorted((float(name[1:]) / 100, value) for name, value in self.at.items())
 
     def quantile(self, u: Floats) -> Floats:
-        from scipy.special import ndtri
-
         levels, values = np.array(self._points()).T
-        scores, logs = ndtri(levels), np.log(values)
+        scores, logs = inverse_normal(levels), np.log(values)
         slopes = np.diff(logs) / np.diff(scores)
-        z = ndtri(u)
+        z = inverse_normal(u)
         piece = np.clip(np.searchsorted(scores, z) - 1, 0, len(slopes) - 1)
         x = logs[piece] + slopes[piece] * (z - scores[piece])
         # cut before exp, which would overflow where two quantiles lie close and their values don't
