@@ -194,6 +194,7 @@ def test_a_killed_worker_leaves_its_records_and_an_invalid_run(tmp_path: Path) -
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 5, stderr
     assert "is lost" in stderr
+    assert "has left" not in stderr, "the other one went when all was handed in"
     facts = manifest(tmp_path / "r")
     (lost,) = facts["missing_workers"]
     rows = records(tmp_path / "r")

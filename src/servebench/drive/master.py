@@ -92,7 +92,8 @@ def watch_workers(environment: Any, conductor: Conductor) -> None:
             lost.add(shard)
             conductor.forget(shard)
             if shard in conductor.finals:
-                conductor.say(f"worker {shard} has left: its requests from now on are missing")
+                if conductor.stopped_s is None:  # else it has handed all in and goes, as it should
+                    conductor.say(f"worker {shard} has left: its requests from now on are missing")
                 continue
             conductor.say(f"worker {shard} is lost: its requests from now on are missing, the run is INVALID")
             send_leases(environment, conductor, conductor.lose(shard))
