@@ -44,7 +44,7 @@ def accuracy_goals(
         limit_us = 50.0 if int(count) < 500 else 10.0
         goals += [
             Goal(f"chunk error p99 {at}", row["chunk_error_us"]["p99"], limit_us, "us"),
-            Goal(f"ITL error p99 {at}", row["itl_error_us"]["p99"], limit_us, "us"),
+            Goal(f"ITL error p99 {at}", row["itl_error_us"]["p99"], 10, "us"),
             Goal(f"TTFT error p50 {at}", row["ttft_error_us"]["p50"], 200, "us"),
             Goal(f"missing stamps {at}", row["missing_stamps"], 0, "chunks"),
             Goal(f"coalesced {at}", row["coalesced_share"] * 100, 0.1, "%"),
