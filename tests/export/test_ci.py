@@ -102,10 +102,12 @@ def test_the_verb_judges_by_other_objectives_too(run_dir: Path) -> None:
 
     from servebench.cli.report import command
 
-    done = CliRunner().invoke(
-        command, [str(run_dir), "--json", "--slo", "ttft p99 < 2s", "--goodput", "ttft:150"]
-    )
+    metrics = run_dir / "others.om"
+    asked = ["--slo", "ttft p99 < 2s", "--goodput", "ttft:150", "--openmetrics", str(metrics)]
+    done = CliRunner().invoke(command, [str(run_dir), "--json", *asked])
     assert done.exit_code == 0
+    assert 'slo="ttft p99 < 2s"' in metrics.read_text()
+    assert "ttft p95 < 10ms" not in metrics.read_text()
     page = json.loads(done.output)
     assert [gate["verdict"] for gate in page["gates"]] == ["PASS"]
     assert 0 < page["classes"]["all"]["attainment"] < 1

@@ -58,7 +58,7 @@ def command(
     if openmetrics is not None:
         from servebench.export.openmetrics import openmetrics as openmetrics_text
 
-        write_bytes(openmetrics, openmetrics_text(found).encode())
+        write_bytes(openmetrics, openmetrics_text(found, objectives=objectives).encode())
     if junit is not None or markdown is not None:
         from servebench.export import ci
 

@@ -38,10 +38,10 @@ def write_openmetrics(run_dir: Path, path: Path | None = None) -> Path:
     return target
 
 
-def openmetrics(run: Run, price_of: PriceOf | None = None) -> str:
-    """The text, ending in `# EOF`. price_of None: the run's own prices."""
+def openmetrics(run: Run, price_of: PriceOf | None = None, *, objectives: Objectives | None = None) -> str:
+    """The text, ending in `# EOF`. price_of, objectives None: the run's own."""
     registry = CollectorRegistry()
-    registry.register(_Replayed(list(_replay(run, price_of))))
+    registry.register(_Replayed(list(_replay(run, price_of, objectives or Objectives.of(run.manifest)))))
     text: str = generate_latest(registry).decode()  # type: ignore[no-untyped-call] # the package has none here
     return text
 
@@ -70,8 +70,10 @@ class _Replayed(Collector):
             yield family
 
 
-def _replay(run: Run, price_of: PriceOf | None) -> Iterator[tuple[float | None, list[Metric]]]:
-    objectives, facts = Objectives.of(run.manifest), RunFacts.of(run.manifest)
+def _replay(
+    run: Run, price_of: PriceOf | None, objectives: Objectives
+) -> Iterator[tuple[float | None, list[Metric]]]:
+    facts = RunFacts.of(run.manifest)
     live = LiveStats(objectives.slos, objectives.goodput)
     instants_s = _instants(run, facts)
     now_s = 0.0
