@@ -55,9 +55,9 @@ class Burst:
         """Writes to all, then tells the sinks that have ended."""
         if self._stale:
             self._line_up()
-        if any(connection.is_closing() for connection, _, _ in self.prepared.values()):
+        if any(connection.is_closing() for connection, _, _ in self._writes):
             # its descriptor may be somebody else's by now
-            for connection, _, data in self.prepared.values():
+            for connection, _, data in self._writes:
                 if not connection.is_closing():
                     connection.write(data)
         else:
@@ -67,8 +67,10 @@ class Burst:
 
     def _line_up(self) -> None:
         self._stale = False
-        self._fds = [fd for _, fd, _ in self.prepared.values()]
-        self._data = [data for _, _, data in self.prepared.values()]
+        # a token of a tool call says nothing until the call is whole
+        self._writes = [write for write in self.prepared.values() if write[2]]
+        self._fds = [fd for _, fd, _ in self._writes]
+        self._data = [data for _, _, data in self._writes]
         self._sizes = list(map(len, self._data))
 
     def _write(self) -> None:
@@ -80,6 +82,6 @@ class Burst:
             except OSError:  # full, or broken: its transport will see to it
                 sizes.append(0)
         if sizes != self._sizes:
-            for size, (connection, _, data) in zip(sizes, self.prepared.values(), strict=True):
+            for size, (connection, _, data) in zip(sizes, self._writes, strict=True):
                 if size != len(data):
                     connection.write(data[size:])
