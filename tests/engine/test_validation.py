@@ -124,3 +124,13 @@ def test_a_bad_sample_is_a_usage_error(flag: str) -> None:
     done = validated("--every", flag)
     assert done.returncode == 2
     assert "--every" in done.stderr
+
+
+def test_the_method_page_repeats_the_written_table_to_the_digit() -> None:
+    written = (ROOT / "docs" / "ENGINE_VALIDATION.md").read_text().splitlines()
+    method = (ROOT / "docs" / "METHOD.md").read_text().splitlines()
+    summary = written[written.index("## Summary") : written.index("## Other checks")]
+    rows = [line for line in written if line.startswith("- model ")]
+    rows += [line for line in summary if line.startswith("| T")]
+    assert len(rows) > 5
+    assert set(rows) <= set(method)
