@@ -8,6 +8,7 @@ import numpy as np
 
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.results.chunk_times import ChunkTimes
+from servebench.results.columns import Columns
 from servebench.results.parts import PartWriter
 from servebench.results.run_directory import write_manifest
 
@@ -78,6 +79,10 @@ def failed(
 
 def chunk_times(made: Made) -> ChunkTimes:
     return ChunkTimes.of([times for _, times in made])
+
+
+def columns_of(made: Made) -> Columns:
+    return Columns.of([record for record, _ in made], chunk_times(made))
 
 
 def write(run_dir: Path, made: Made, *, parts: int = 2, **manifest: Any) -> None:

@@ -8,16 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servebench.meter.record import Outcome
-from servebench.results.columns import Columns
+from servebench.results.columns import coded
 from servebench.results.slo import Goodput, parse_goodput, parse_slo
 from tests.results import made_run
+from tests.results.made_run import columns_of
 from tests.results.records import made_runs
 
 METRICS = ("ttft", "ttfvt", "tpot", "e2e", "service_ttft")
-
-
-def columns_of(made: made_run.Made) -> Columns:
-    return Columns.of([record for record, _ in made], made_run.chunk_times(made))
 
 
 @given(made=made_runs())
@@ -122,3 +119,10 @@ def test_rows_taken_in_an_order_keep_their_gaps(made: made_run.Made, data: st.Da
     assert taken.gaps_us.tolist() == [us for _, times in kept for us in times[1:]]
     owners = [row for row, (_, times) in enumerate(kept) for _ in times[1:]]
     assert taken.gap_owner.tolist() == owners
+
+
+@given(st.lists(st.none() | st.sampled_from("abc")))
+def test_a_code_leads_back_to_its_value(values: list[str | None]) -> None:
+    codes, different = coded(values)
+    assert [different[code] for code in codes.tolist()] == values
+    assert len(set(different)) == len(different)

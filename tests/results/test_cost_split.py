@@ -1,5 +1,6 @@
 """The split of many records at once is each record's own bill."""
 
+from array import array
 from dataclasses import replace
 from datetime import date
 
@@ -10,9 +11,11 @@ from servebench.catalog.load import load_catalog
 from servebench.catalog.prices import TICKS_PER_USD
 from servebench.cost.bill import Usage, bill, usd_text
 from servebench.meter.record import RequestRecord
+from servebench.results.columns import Columns
 from servebench.results.cost_split import COMPONENTS, catalog_price, component_rows
 from tests.results import made_run
 
+NO_TIMES: "array[int]" = array("i")
 COUNTS = st.integers(0, 400_000)
 
 
@@ -34,10 +37,14 @@ def billed(draw: st.DrawFn) -> RequestRecord:
     )
 
 
+def columns_of(records: list[RequestRecord]) -> Columns:
+    return made_run.columns_of([(record, NO_TIMES) for record in records])
+
+
 @given(st.lists(billed(), max_size=20))
 @settings(deadline=None, max_examples=100)
 def test_each_row_is_the_records_own_bill_and_the_rest_is_unexplained(records: list[RequestRecord]) -> None:
-    rows = component_rows(records, catalog_price)
+    rows = component_rows(records, columns_of(records), catalog_price)
     assert rows.shape == (len(records), len(COMPONENTS) + 1)
     for record, row in zip(records, rows.tolist(), strict=True):
         total = round(float(record.cost_usd or 0) * TICKS_PER_USD)
@@ -69,7 +76,8 @@ def test_usage_that_cannot_be_is_not_split() -> None:
         replace(record, usage_source="counted"),
         replace(record, prompt_tokens=None),
     ]
-    rows = component_rows([*impossible, record], catalog_price)
+    records = [*impossible, record]
+    rows = component_rows(records, columns_of(records), catalog_price)
     assert not rows[:-1, :-1].any()
     assert rows[:-1, -1].tolist() == [record.billed_ticks] * len(impossible)
     assert rows[-1].sum() == record.billed_ticks

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servebench.results.percentiles import distribution, interval_ranks, minimum_n, nearest_rank, percentile
+from servebench.results.percentiles import (
+    ascending_s,
+    distribution,
+    interval_ranks,
+    minimum_n,
+    nearest_rank,
+    percentile,
+)
 
 VALUES = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=400)
 
@@ -60,3 +67,13 @@ def test_failures_are_in_the_tail_and_the_undefined_are_out() -> None:
 def test_nothing_has_no_percentile() -> None:
     found = distribution(np.array([]))
     assert (found.n, found.mean, found.p50) == (0, None, None)
+
+
+@pytest.mark.parametrize("n", [0, 1, 1000, 2**18 - 1, 2**18, 700_001])
+@pytest.mark.parametrize("spread_us", [5, 2**18, 2**18 + 1, 2**31 - 1])
+@pytest.mark.parametrize("least_us", [0, -3])
+def test_counting_is_sorting(n: int, spread_us: int, least_us: int) -> None:
+    rng = np.random.default_rng(n)
+    some_long = np.where(rng.random(n) < 0.01, rng.integers(spread_us, size=n), rng.integers(20_000, size=n))
+    values_us = np.maximum(some_long - rng.integers(9, size=n), least_us).astype(np.int32)
+    np.testing.assert_array_equal(ascending_s(values_us), np.sort(values_us) / 1e6)

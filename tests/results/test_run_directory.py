@@ -1,6 +1,8 @@
 """What is written is read back, whatever was cut off and however the parts were dealt."""
 
+import dataclasses
 import gzip
+import json
 import os
 import resource
 import subprocess
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servebench.errors import OperationError, UsageError
-from servebench.meter.record import Outcome
+from servebench.meter.record import Outcome, RequestRecord
 from servebench.results.chunk_times import LOST
 from servebench.results.files import write_bytes
 from servebench.results.parts import PartWriter, gather_parts
@@ -262,3 +264,16 @@ def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
     with pytest.raises(OperationError, match="could not be written"):
         write_bytes(real / "under", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real"]
+
+
+@given(made=made_runs())
+@settings(deadline=None, max_examples=40)
+def test_a_row_of_any_order_and_of_another_version_is_the_same_record(made: made_run.Made) -> None:
+    for record, _ in made:
+        row = json.loads(json.dumps(record.to_json()))
+        assert RequestRecord.from_json(row) == record
+        assert RequestRecord.from_json({"newer": 1, **dict(reversed(row.items()))}) == record
+        older = {key: value for key, value in row.items() if key != "sent_prompt_tokens"}
+        assert RequestRecord.from_json(older) == dataclasses.replace(record, sent_prompt_tokens=None)
+        with pytest.raises(KeyError):
+            RequestRecord.from_json({key: value for key, value in row.items() if key != "id"})

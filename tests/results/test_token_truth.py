@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servebench.meter.record import RequestRecord
+from servebench.results.columns import Columns
 from servebench.results.token_truth import token_truth
-from tests.results.made_run import make
+from tests.results.made_run import columns_of, make
 
 MANIFEST = {
     "tokenizer": "4 bytes a token, declared",
@@ -18,17 +18,21 @@ MANIFEST = {
 }
 
 
-def billed(preamble: int, ratio: float, n: int = 60) -> list[RequestRecord]:
+def billed(preamble: int, ratio: float, n: int = 60) -> Columns:
     content = np.random.default_rng(n).integers(10, 5000, n)
-    return [
-        dataclasses.replace(
-            record,
-            asked_prompt_tokens=int(size),
-            sent_prompt_tokens=192 + int(size),
-            prompt_tokens=preamble + round(ratio * size),
+    made = [
+        (
+            dataclasses.replace(
+                record,
+                asked_prompt_tokens=int(size),
+                sent_prompt_tokens=192 + int(size),
+                prompt_tokens=preamble + round(ratio * size),
+            ),
+            times,
         )
-        for (record, _), size in zip(make(n), content.tolist(), strict=True)
+        for (record, times), size in zip(make(n), content.tolist(), strict=True)
     ]
+    return columns_of(made)
 
 
 @settings(deadline=None)
@@ -52,7 +56,7 @@ def test_what_is_said() -> None:
 
 
 def test_without_usage_nothing_is_told_and_few_lengths_fit_nothing() -> None:
-    assert token_truth([record for record, _ in make(5)], MANIFEST) is None
+    assert token_truth(columns_of(make(5)), MANIFEST) is None
     few = token_truth(billed(192, 1.0, 9), MANIFEST)
     assert few is not None
     assert few.preamble_tokens is None

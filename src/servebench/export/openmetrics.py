@@ -83,7 +83,7 @@ def _replay(
     order = np.argsort(run.columns.numbers["end_ns"], kind="stable")
     columns = run.columns.take(order)
     ended_s, sent_s = columns.numbers["end_ns"] / 1e9, columns.numbers["sent_ns"] / 1e9
-    bills = component_rows(run.records, price_of or manifest_price(run.manifest))[order]
+    bills = component_rows(run.records, run.columns, price_of or manifest_price(run.manifest))[order]
     done = 0
     for now_s in instants_s if t0_s is not None else instants_s[-1:]:
         until = int(np.searchsorted(ended_s, now_s, side="right"))

@@ -35,15 +35,20 @@ class ChunkTimes:
         return int(np.count_nonzero(self.values == LOST))
 
     def gaps(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """All gaps between chunks (first chunks and lost ones left out), and each one's record position."""
+        """All gaps between chunks (first chunks and lost ones left out), and how many each record has."""
         counts = np.diff(self.offsets)
-        some = counts > 0
-        values = np.delete(self.values, self.offsets[:-1][some]) if some.any() else self.values
-        owner = np.repeat(np.arange(len(self), dtype=np.int64), counts - some)
-        lost = values == LOST
-        if not lost.any():
-            return values, owner
-        return values[~lost], owner[~lost]
+        firsts = self.offsets[:-1][counts > 0]
+        gap = self.values != LOST
+        gap[firsts] = True
+        owner = np.searchsorted(self.offsets, np.flatnonzero(~gap), side="right") - 1
+        lost = np.bincount(owner, minlength=len(self))
+        gap[firsts] = False
+        return self.values[gap], counts - (counts > 0) - lost
+
+    def between(self, start: int, stop: int) -> "ChunkTimes":
+        """Of the records from start up to stop, as a view."""
+        offsets = self.offsets[start : stop + 1]
+        return ChunkTimes(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def at_us(self, sent_ns: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When each chunk came, on the clock of sent_ns (of each record; NaN = 0), in us; and how many each
@@ -56,9 +61,9 @@ class ChunkTimes:
             values, counts = self.values[np.repeat(whole, counts)], np.where(whole, counts, 0)
         else:
             values = self.values
-        at_us = np.cumsum(values, dtype=np.int64)
-        firsts = np.cumsum(counts) - counts
-        before = np.concatenate(([0], at_us))[firsts]
+        sums = np.zeros(len(values) + 1, dtype=np.int64)
+        at_us = np.cumsum(values, dtype=np.int64, out=sums[1:])
+        before = sums[np.cumsum(counts) - counts]  # a copy: the sums change in place
         at_us += np.repeat(np.rint(np.nan_to_num(sent_ns) / 1e3).astype(np.int64) - before, counts)
         return at_us, counts
 

@@ -8,8 +8,9 @@ two tokens apart, client lag of a request that was never sent.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from servebench.meter.record import Outcome, RequestRecord
 from servebench.results.chunk_times import ChunkTimes
 from servebench.results.slo import Goodput, Slo
 
+T = TypeVar("T")
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 OUTCOMES = tuple(Outcome)
@@ -26,45 +28,52 @@ _OUTCOME_CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _NUMBERS = (
     "intended_ns", "sent_ns", "first_token_ns", "first_visible_ns", "last_token_ns", "end_ns",
     "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens",
+    "asked_prompt_tokens", "sent_prompt_tokens", "server_ttft_s",
     "chunks", "reasoning_chunks", "user_stamps", "coalesced",
     "connect_ns", "tls_ns", "throttled_ns", "retried_ns",
 )  # fmt: skip
 _numbers_of = attrgetter(*_NUMBERS)
+_outcome_of, _class_of, _source_of = map(attrgetter, ("outcome", "class_name", "usage_source"))
 
 
 @dataclass(eq=False)  # no slots: cached_property needs the dict
 class Columns:
     """One row a request. numbers: the record's fields by name, None as NaN; outcome: index into OUTCOMES.
 
-    gaps_us and gap_owner: all gaps between chunks, and the row each belongs to, ascending.
+    gaps_us and gap_counts: all gaps between chunks, row by row, and how many each row has.
     """
 
     numbers: dict[str, Floats]
     outcome: NDArray[np.int8]
     class_code: NDArray[np.int32]
     class_names: tuple[str, ...]
-    counted: Bools  # tokens counted from chunks, not by the server's usage
+    counted: Bools  # tokens counted from chunks
+    by_usage: Bools  # by the server's usage
     gaps_us: NDArray[np.int32]
-    gap_owner: NDArray[np.int64]
+    gap_counts: NDArray[np.int64]
 
     @classmethod
     def of(cls, records: Sequence[RequestRecord], chunks: ChunkTimes) -> "Columns":
         """chunks at the same positions as records."""
         # by record, not by field: each of them is far from the next in memory
-        table = np.array([_numbers_of(record) for record in records], dtype=np.float64)
+        values = chain.from_iterable(map(_numbers_of, records))
+        table = np.fromiter(values, np.float64, len(records) * len(_NUMBERS))
         table = table.reshape(len(records), len(_NUMBERS))
-        numbers = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(_NUMBERS)}
-        class_names = tuple(sorted({record.class_name for record in records}))
+        numbers = dict(zip(_NUMBERS, np.ascontiguousarray(table.T), strict=True))
+        classes, sources = (list(map(of, records)) for of in (_class_of, _source_of))
+        class_names = tuple(sorted(set(classes)))
         code = {name: number for number, name in enumerate(class_names)}
-        gaps_us, owner = chunks.gaps()
+        outcomes = map(_OUTCOME_CODE.__getitem__, map(_outcome_of, records))
+        gaps_us, gap_counts = chunks.gaps()
         return cls(
             numbers,
-            np.array([_OUTCOME_CODE[record.outcome] for record in records], dtype=np.int8),
-            np.array([code[record.class_name] for record in records], dtype=np.int32),
+            np.fromiter(outcomes, np.int8, len(records)),
+            np.fromiter(map(code.__getitem__, classes), np.int32, len(records)),
             class_names,
-            np.array([record.usage_source == "counted" for record in records], dtype=bool),
+            np.array([source == "counted" for source in sources], dtype=bool),
+            np.array([source == "usage" for source in sources], dtype=bool),
             gaps_us,
-            owner,
+            gap_counts,
         )
 
     def __len__(self) -> int:
@@ -74,23 +83,21 @@ class Columns:
         """The rows where `rows` is True, with their gaps; itself where that is all."""
         if rows.all():
             return self
-        new_position = np.cumsum(rows) - 1
-        of_rows = rows[self.gap_owner]
         return Columns(
             {name: values[rows] for name, values in self.numbers.items()},
             self.outcome[rows],
             self.class_code[rows],
             self.class_names,
             self.counted[rows],
-            self.gaps_us[of_rows],
-            new_position[self.gap_owner[of_rows]],
+            self.by_usage[rows],
+            self.gaps_us[np.repeat(rows, self.gap_counts)],
+            self.gap_counts[rows],
         )
 
     def take(self, order: NDArray[np.int64]) -> "Columns":
         """These rows, in this order, with their gaps."""
-        counts = np.bincount(self.gap_owner, minlength=len(self))
-        starts = np.cumsum(counts) - counts
-        taken = counts[order]
+        starts = np.cumsum(self.gap_counts) - self.gap_counts
+        taken = self.gap_counts[order]
         shift = starts[order] - (np.cumsum(taken) - taken)
         places = np.repeat(shift, taken) + np.arange(int(taken.sum()))
         return Columns(
@@ -99,22 +106,25 @@ class Columns:
             self.class_code[order],
             self.class_names,
             self.counted[order],
+            self.by_usage[order],
             self.gaps_us[places],
-            np.repeat(np.arange(len(order), dtype=np.int64), taken),
+            taken,
         )
 
     def between(self, start: int, stop: int) -> "Columns":
         """The rows from start up to stop, as views."""
-        low, high = np.searchsorted(self.gap_owner, (start, stop)).tolist()
         rows = slice(start, stop)
+        low = int(self.gap_counts[:start].sum())
+        high = low + int(self.gap_counts[rows].sum())
         return Columns(
             {name: values[rows] for name, values in self.numbers.items()},
             self.outcome[rows],
             self.class_code[rows],
             self.class_names,
             self.counted[rows],
+            self.by_usage[rows],
             self.gaps_us[low:high],
-            self.gap_owner[low:high] - start,
+            self.gap_counts[rows],
         )
 
     def of_class(self, name: str | None) -> "Columns":
@@ -129,6 +139,11 @@ class Columns:
     def ok(self) -> Bools:
         result: Bools = self.outcome == _OUTCOME_CODE[Outcome.SUCCESS]
         return result
+
+    @property
+    def gap_owner(self) -> NDArray[np.int64]:
+        """The row each gap belongs to, ascending."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.gap_counts)
 
     @property
     def opening_ns(self) -> Floats:
@@ -238,3 +253,10 @@ class Columns:
         span_s = (at["last_token_ns"] - first) / 1e9
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where((n >= 2) & (span_s > 0), span_s / (n - 1), np.nan)
+
+
+def coded(values: Sequence[T]) -> tuple[NDArray[np.int64], tuple[T, ...]]:
+    """Each value as an index into the different ones, which stand in the order of their first."""
+    different = tuple(dict.fromkeys(values))
+    code = {value: number for number, value in enumerate(different)}
+    return np.fromiter(map(code.__getitem__, values), np.int64, len(values)), different

@@ -5,6 +5,7 @@ whose word they are, and by what they were good for.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,17 @@ from servebench.cost.bill import BillError, token_charges, usd_text
 from servebench.cost.usage import tool_calls
 from servebench.errors import UsageError
 from servebench.meter.record import Outcome, RequestRecord
-from servebench.results.columns import OUTCOMES, Columns
+from servebench.results.amounts import exact_ticks, ticks_of
+from servebench.results.columns import OUTCOMES, Columns, coded
 from servebench.results.money import Cost, plain
 
 COMPONENTS = ("input", "cached_input", "output", "reasoning", "tool", "retry")
 UNEXPLAINED = "unexplained"
 _TOOL, _RETRY = COMPONENTS.index("tool"), COMPONENTS.index("retry")
-_TICK_DIGITS = 10
-_POWERS = tuple(10**n for n in range(_TICK_DIGITS + 1))
+_cost_of, _source_of, _retry_of, _tools_of = map(
+    attrgetter, ("cost_usd", "cost_source", "retry_cost_usd", "server_tools")
+)
+_kind_of = attrgetter("model", "service_tier")  # by which a price is found
 _USAGE = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
 _MOST_TOKENS = 2**40  # more is no usage, and its ticks would not fit 63 bits
 
@@ -62,24 +66,15 @@ class Costs:
 
     @classmethod
     def of(cls, records: Sequence[RequestRecord]) -> "Costs":
-        ticks = np.zeros(len(records), dtype=np.int64)
-        below: dict[int, Decimal] = {}
-        known = np.zeros(len(records), dtype=bool)
-        source = np.zeros(len(records), dtype=np.int64)
+        texts, retries = list(map(_cost_of, records)), list(map(_retry_of, records))
+        ticks, below = ticks_of(texts)
+        known = np.array([text is not None for text in texts], dtype=bool)
+        source, sources = coded([name or "unknown" for name in map(_source_of, records)])
         retry = np.zeros(len(records), dtype=np.int64)
-        codes: dict[str, int] = {}
-        for row, record in enumerate(records):
-            text = record.cost_usd
-            if text is None:
-                continue
-            known[row] = True
-            ticks[row], rest = _ticks(text)
-            if rest:
-                below[row] = rest
-            source[row] = codes.setdefault(record.cost_source or "unknown", len(codes))
-            if record.retry_cost_usd is not None:
-                retry[row] = _ticks(record.retry_cost_usd)[0]
-        return cls(ticks, below, known, source, tuple(codes), retry)
+        for row, text in enumerate(retries):
+            if text is not None and known[row]:
+                retry[row] = exact_ticks(text)[0]
+        return cls(ticks, below, known, source, sources, retry)
 
     def total_ticks(self, rows: NDArray[np.bool_]) -> Decimal:
         """The exact sum over the rows, of their last attempts."""
@@ -88,41 +83,36 @@ class Costs:
 
 
 def component_rows(
-    records: Sequence[RequestRecord],
-    price_of: PriceOf,
-    *,
-    costs: Costs | None = None,
-    columns: Columns | None = None,
+    records: Sequence[RequestRecord], columns: Columns, price_of: PriceOf, *, costs: Costs | None = None
 ) -> NDArray[np.int64]:
     """Each record's cost by component, in ticks, one row a record: COMPONENTS, then what of its cost the
-    price sheet does not explain. Zeros: free, or no cost known. costs, columns: of the records, where they
-    are made already.
+    price sheet does not explain. Zeros: free, or no cost known. columns, and costs where they are made
+    already: of the records.
     """
     rows = np.zeros((len(records), len(COMPONENTS) + 1), dtype=np.int64)
     costs = Costs.of(records) if costs is None else costs
     rows[:, -1], rows[:, _RETRY] = costs.ticks, costs.retry
-    alike: dict[tuple[str, str | None], list[int]] = {}
-    for position, (record, total) in enumerate(zip(records, rows[:, -1].tolist(), strict=True)):
-        if total and record.usage_source == "usage" and record.prompt_tokens is not None:
-            alike.setdefault((record.model, record.service_tier), []).append(position)
-    for (model, tier), positions in alike.items():
-        sheet = price_of(model)
+    told = (costs.ticks != 0) & columns.by_usage & ~np.isnan(columns.numbers["prompt_tokens"])
+    code, kinds = coded(list(map(_kind_of, records)))
+    tools = {row: made for row, made in enumerate(map(_tools_of, records)) if made}
+    for kind, (model, tier) in enumerate(kinds):
+        positions = np.flatnonzero(told & (code == kind))
+        sheet = price_of(model) if len(positions) else None
         if sheet is not None:
-            _split(rows, _usage(records, np.array(positions), columns), np.array(positions), sheet, tier)
-            _charge_tools(rows, records, positions, sheet)
+            _split(rows, _usage(columns, positions), positions, sheet, tier)
+            used = {row: made for row, made in tools.items() if told[row] and code[row] == kind}
+            _charge_tools(rows, used, sheet)
     return rows
 
 
-def _charge_tools(
-    rows: NDArray[np.int64], records: Sequence[RequestRecord], positions: Sequence[int], sheet: PriceSheet
-) -> None:
-    """Move the fees of tools that the server used, where the sheet has them, from the unexplained."""
-    for row in positions:
-        made = records[row].server_tools
-        if made:
-            fee = sum(sheet.tool_ticks.get(tool, 0) * calls for tool, calls in tool_calls(made).items())
-            rows[row, _TOOL] = fee
-            rows[row, -1] -= fee
+def _charge_tools(rows: NDArray[np.int64], tools: Mapping[int, Mapping[str, int]], sheet: PriceSheet) -> None:
+    """Move the fees of tools that the server used, where the sheet has them, from the unexplained. tools: by
+    row.
+    """
+    for row, made in tools.items():
+        fee = sum(sheet.tool_ticks.get(tool, 0) * calls for tool, calls in tool_calls(made).items())
+        rows[row, _TOOL] = fee
+        rows[row, -1] -= fee
 
 
 def _split(
@@ -145,25 +135,9 @@ def _split(
         rows[rows_of, -1] -= ticks
 
 
-def _usage(
-    records: Sequence[RequestRecord], positions: NDArray[np.int64], columns: Columns | None
-) -> NDArray[np.float64]:
+def _usage(columns: Columns, positions: NDArray[np.int64]) -> NDArray[np.float64]:
     """Prompt, cached, completion and reasoning tokens; floats, as a server may say any number."""
-    if columns is not None:
-        return np.stack([np.nan_to_num(columns.numbers[name][positions]) for name in _USAGE], axis=1)
-    found = (records[position] for position in positions.tolist())
-    return np.array([[float(getattr(record, name) or 0) for name in _USAGE] for record in found])
-
-
-def _ticks(usd: str) -> tuple[int, Decimal | None]:
-    """Whole ticks, and what is below one."""
-    whole, _, part = usd.partition(".")
-    digits = whole + part
-    if len(part) <= _TICK_DIGITS and digits.isascii() and digits.isdigit():
-        return int(digits) * _POWERS[_TICK_DIGITS - len(part)], None
-    with localcontext(prec=60):
-        exact = Decimal(usd) * TICKS_PER_USD
-        return int(exact), exact - int(exact)
+    return np.stack([np.nan_to_num(columns.numbers[name][positions]) for name in _USAGE], axis=1)
 
 
 def cost_of(

@@ -73,6 +73,7 @@ def lines_of(path: Path, read: Callable[[dict[str, Any]], T]) -> Iterator[tuple[
     plain, packed = path, path.with_name(path.name + ".gz")
     if not plain.exists() and not packed.exists():
         raise UsageError(f"{plain} is missing: the run left no records there")
+    loads = orjson.loads
     try:
         with open(plain, "rb") if plain.exists() else gzip.open(packed, "rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -80,7 +81,7 @@ def lines_of(path: Path, read: Callable[[dict[str, Any]], T]) -> Iterator[tuple[
                     yield None
                     return
                 try:
-                    yield raw, read(orjson.loads(raw))
+                    yield raw, read(loads(raw))
                 except (ValueError, KeyError, TypeError) as error:
                     what = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
                     raise UsageError(

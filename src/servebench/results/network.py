@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from servebench.meter.record import RequestRecord
 from servebench.results.class_summary import distribution_json
+from servebench.results.columns import Columns
 from servebench.results.percentiles import Distribution, distribution
 
 
@@ -47,21 +47,22 @@ class Network:
         }
 
 
-def summarise_network(records: Sequence[RequestRecord], manifest: Mapping[str, Any]) -> Network:
+def summarise_network(columns: Columns, manifest: Mapping[str, Any]) -> Network:
     shards = [shard for shard in dict(manifest.get("shards") or {}).values() if isinstance(shard, Mapping)]
     health = [dict(shard.get("health") or {}) for shard in shards]
     warmed = [dict(shard["warmed"]) for shard in shards if shard.get("warmed")]
     dns_us = [one["dns_us"] for one in health if one.get("dns_us") is not None]
     limits = [dict(one["rate_limits"]) for one in health if one.get("rate_limits")]
+    at = columns.numbers
     return Network(
-        connect_s=_of([record.connect_ns / 1e9 for record in records if record.connect_ns is not None]),
-        tls_s=_of([record.tls_ns / 1e9 for record in records if record.tls_ns is not None]),
+        connect_s=distribution(at["connect_ns"] / 1e9),
+        tls_s=distribution(at["tls_ns"] / 1e9),
         warmed=sum(int(one["opened"]) for one in warmed),
         warmed_connect_s=_of([value for one in warmed for value in one["connect_s"]]),
         warmed_tls_s=_of([value for one in warmed for value in one["tls_s"]]),
         dns_s=max(dns_us) / 1e6 if dns_us else None,
-        server_ttft_s=_of([record.server_ttft_s for record in records if record.server_ttft_s is not None]),
-        throttled=sum(record.throttled_ns > 0 for record in records),
+        server_ttft_s=distribution(at["server_ttft_s"]),
+        throttled=int(np.count_nonzero(at["throttled_ns"] > 0)),
         throttled_s=_sums(shards, "throttled_s"),
         retries={reason: int(count) for reason, count in _sums(shards, "retries").items()},
         rate_limits=limits[0] if limits else {},

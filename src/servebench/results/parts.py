@@ -11,11 +11,11 @@ import mmap
 import os
 import shutil
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -24,9 +24,10 @@ from servebench.errors import OperationError
 from servebench.meter.record import RequestRecord
 from servebench.results.files import chunk_values, disk_error, lines_of
 
+T = TypeVar("T")
 REQUESTS, CHUNKS, PARTS = "requests.jsonl", "chunks.i32", "parts"
 _place = itemgetter("id", "sent_s", "chunks")  # all that the merge needs of a record
-_BLOCK = 10_000  # records that are merged at once
+_BLOCK = 1_000  # records that are merged at once: a megabyte stays in the cache
 _INDEX = np.dtype(
     [("id", np.int64), ("unsent", np.int8), ("part", np.int32), ("line", np.int64), ("length", np.int32),
      ("chunk", np.int64), ("chunks", np.int64)]
@@ -104,7 +105,9 @@ def gather_parts(run_dir: Path) -> Gathered:
     parts = part_paths(run_dir)
     if not parts:
         return Gathered(0, 0, 0, 0)
-    index, torn = index_of(parts, lambda row: row)
+    places, lengths, torn = read_parts(parts, _place)
+    ids, sent, chunks = (map(itemgetter(number), places) for number in range(3))
+    index = index_of(ids, sent, chunks, lengths)
     kept = kept_of(index)
     replace_parts(run_dir, parts, index[kept])
     return Gathered(len(parts), len(kept), torn, len(index) - len(kept))
@@ -119,23 +122,44 @@ def part_paths(run_dir: Path) -> list[tuple[Path, Path]]:
     return [(path, path.with_name(f"chunks.{number}.i32")) for number, path in sorted(found)]
 
 
-def index_of(
-    parts: list[tuple[Path, Path]], read: Callable[[dict[str, Any]], dict[str, Any]]
-) -> tuple["np.ndarray[Any, Any]", int]:
-    """Where every record and its times stand, part by part, and the torn lines. read: sees each row."""
-    rows: list[tuple[int, bool, int, int, int, int, int]] = []
+def read_parts(
+    parts: list[tuple[Path, Path]], read: Callable[[dict[str, Any]], T]
+) -> tuple[list[T], list[list[int]], int]:
+    """What `read` makes of every row, part by part; each part's lengths of lines; and the torn lines."""
+    found: list[T] = []
+    lengths: list[list[int]] = []
     torn = 0
-    for number, (lines_path, _) in enumerate(parts):
-        line_at = chunk_at = 0
-        for line in lines_of(lines_path, lambda row: _place(read(row))):
+    for lines_path, _ in parts:
+        own: list[int] = []
+        for line in lines_of(lines_path, read):
             if line is None:
                 torn += 1
                 continue
-            raw, (request_id, sent, chunks) = line
-            rows.append((request_id, sent is None, number, line_at, len(raw), chunk_at, chunks))
-            line_at += len(raw)
-            chunk_at += chunks
-    return np.array(rows, dtype=_INDEX), torn
+            own.append(len(line[0]))
+            found.append(line[1])
+        lengths.append(own)
+    return found, lengths, torn
+
+
+def index_of(
+    ids: Iterable[int], sent: Iterable[object], chunks: Iterable[int], lengths: Sequence[Sequence[int]]
+) -> "np.ndarray[Any, Any]":
+    """Where every record and its times stand, part by part. Of each: its id, its send (None = unsent) and its
+    chunks. lengths: as of read_parts.
+    """
+    index = np.zeros(sum(map(len, lengths)), dtype=_INDEX)
+    index["id"] = np.fromiter(ids, np.int64, len(index))
+    index["unsent"] = np.fromiter((at is None for at in sent), np.int8, len(index))
+    index["chunks"] = np.fromiter(chunks, np.int64, len(index))
+    start = 0
+    for number, own in enumerate(lengths):
+        part = index[start : start + len(own)]
+        part["part"] = number
+        part["length"] = own
+        for at, size in (("line", "length"), ("chunk", "chunks")):
+            part[at] = np.cumsum(part[size], dtype=np.int64) - part[size]
+        start += len(own)
+    return index
 
 
 def kept_of(index: "np.ndarray[Any, Any]") -> "np.ndarray[Any, np.dtype[np.int64]]":

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+_COUNTED_US = 1 << 18  # shorter gaps than this are counted, where there are as many: fewer sort as fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,26 @@ def of_sorted(ascending: NDArray[np.float64]) -> Distribution:
         p95=percentile(ascending, 0.95),
         p99=percentile(ascending, 0.99),
     )
+
+
+def ascending_s(values_us: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Microseconds in any order as ascending seconds.
+
+    The gaps of a long run are millions of small integers: to count each is ten times as fast as to sort them.
+    """
+    if len(values_us) < _COUNTED_US:
+        return np.sort(values_us) / 1e6
+    counts = np.zeros(_COUNTED_US, dtype=np.int64)
+    rest = []
+    for start in range(0, len(values_us), _COUNTED_US):  # in pieces, as bincount makes int64 of all it gets
+        piece = values_us[start : start + _COUNTED_US]
+        small = piece.view(np.uint32) < _COUNTED_US  # which no negative one is
+        counts += np.bincount(piece[small], minlength=_COUNTED_US)
+        rest.append(piece[~small])
+    others = np.sort(np.concatenate(rest))
+    negative, ones = int(np.searchsorted(others, 0)), np.ones(len(others), dtype=np.int64)
+    each_s = np.concatenate((others[:negative] / 1e6, np.arange(_COUNTED_US) / 1e6, others[negative:] / 1e6))
+    return np.repeat(each_s, np.concatenate((ones[:negative], counts, ones[negative:])))
 
 
 def _binomial_quantile(q: float, n: int, p: float) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from servebench.meter.record import RequestRecord
 from servebench.results.chunk_times import ChunkTimes
 from servebench.results.columns import Columns
 from servebench.results.files import chunk_values, lines_of, read_object, write_json
-from servebench.results.parts import CHUNKS, REQUESTS, index_of, kept_of, part_paths, replace_parts
+from servebench.results.parts import (
+    CHUNKS,
+    REQUESTS,
+    index_of,
+    kept_of,
+    part_paths,
+    read_parts,
+    replace_parts,
+)
 from servebench.results.redaction import redact_tree
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
@@ -92,13 +101,9 @@ def gather_run(run_dir: Path) -> Run:
     if not parts:
         return read_run(run_dir)
     manifest = _manifest_object(run_dir)  # of this very run: to end it, nothing may stand in the way
-    found: list[RequestRecord] = []
-
-    def read(row: dict[str, Any]) -> dict[str, Any]:
-        found.append(RequestRecord.from_json(row))
-        return row
-
-    index, torn = index_of(parts, read)
+    found, lengths, torn = read_parts(parts, RequestRecord.from_json)
+    ids, sent, chunks = (map(attrgetter(name), found) for name in ("id", "sent_ns", "chunks"))
+    index = index_of(ids, sent, chunks, lengths)
     kept = kept_of(index)
     replace_parts(Path(run_dir), parts, index[kept])
     records = [found[position] for position in kept.tolist()]

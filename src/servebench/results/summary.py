@@ -128,7 +128,7 @@ def summarise(
         little_error=None if flow.little is None else flow.little.error,
     )
     unknown_cost = classes[ALL].cost.unknown
-    network = summarise_network(records, manifest or {})
+    network = summarise_network(columns, manifest or {})
     return Summary(
         valid=not reasons,
         invalid_reasons=tuple(reasons),
@@ -147,7 +147,7 @@ def summarise(
         interrupted=facts.interrupted,
         stopped_by_budget=facts.stopped_by_budget,
         tasks=summarise_tasks(records, window),
-        prompt_tokens=token_truth(records, manifest or {}),
+        prompt_tokens=token_truth(columns, manifest or {}),
         network=network,
         budget=facts.budget,
         stop_reason=facts.stop_reason,
@@ -181,7 +181,7 @@ def _classes(
 ) -> dict[str, ClassSummary]:
     """All, then each class. One whose name is taken by the total is "all (class)"."""
     costs = Costs.of(records)
-    components = None if price_of is None else component_rows(records, price_of, costs=costs, columns=columns)
+    components = None if price_of is None else component_rows(records, columns, price_of, costs=costs)
     share = _chunk_share(columns, chunks, window)
     good = columns.good(objectives.slos, objectives.goodput)
 

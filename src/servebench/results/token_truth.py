@@ -9,13 +9,13 @@
 The hidden preamble that a provider bills is the line's start, its tokenizer against the measure is the slope.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from servebench.meter.record import RequestRecord
+from servebench.results.columns import Columns
 
 _FIT_FROM = 10  # requests, of at least three lengths
 
@@ -73,32 +73,23 @@ class TokenTruth:
         return lines
 
 
-def token_truth(records: Sequence[RequestRecord], manifest: Mapping[str, Any]) -> TokenTruth | None:
+def token_truth(columns: Columns, manifest: Mapping[str, Any]) -> TokenTruth | None:
     """None where no request tells. The manifest says by which measure and what was meant."""
-    rows = [
-        (
-            record.asked_prompt_tokens,
-            record.sent_prompt_tokens,
-            record.prompt_tokens,
-            record.cached_tokens or 0,
-        )
-        for record in records
-        if record.usage_source == "usage"
-        and record.prompt_tokens is not None
-        and record.asked_prompt_tokens is not None
-        and record.sent_prompt_tokens is not None
-    ]
-    if not rows:
+    at = columns.numbers
+    known = [at[name] for name in ("asked_prompt_tokens", "sent_prompt_tokens", "prompt_tokens")]
+    tell = columns.by_usage & ~np.isnan(known).any(axis=0)
+    asked, sent, billed = (values[tell] for values in known)
+    if not len(billed):
         return None
-    asked, sent, billed, cached = np.array(rows, dtype=np.float64).T
+    cached = np.nan_to_num(at["cached_tokens"][tell])
     preamble_tokens = manifest.get("preamble_tokens")
     scenario = manifest.get("scenario")
     own = not manifest.get("trace") and not manifest.get("prompts") and isinstance(scenario, Mapping)
     start = slope = None
-    if len(rows) >= _FIT_FROM and len(np.unique(sent)) >= 3:
+    if len(billed) >= _FIT_FROM and len(np.unique(sent)) >= 3:
         slope, start = np.polyfit(sent - (preamble_tokens or 0), billed, 1).tolist()
     return TokenTruth(
-        requests=len(rows),
+        requests=len(billed),
         asked=int(asked.sum()),
         sent=int(sent.sum()),
         billed=int(billed.sum()),
