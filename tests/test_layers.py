@@ -31,7 +31,9 @@ EDGES = Edges(
             "servebench.meter.connection",
             "servebench.meter.dial",
             "servebench.meter.engine_loop",
+            "servebench.meter.ready",
             "servebench.meter.reference_server",  # a program of its own, which the meter is held against
+            "servebench.meter.steady",
             "servebench.meter.timestamps",
             "servebench.meter.tls",
             "servebench.meter.tls_connection",

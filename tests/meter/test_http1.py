@@ -208,25 +208,3 @@ def test_untouched_until_the_first_byte() -> None:
     assert parser.untouched
     parser.feed(b"H")
     assert not parser.untouched
-
-
-@given(st.lists(st.integers(0, 190), min_size=1, max_size=40))
-def test_roomy_reads_take_a_whole_frame_and_never_two(extra: list[int]) -> None:
-    """In time, one segment waits at a time: one read a frame. Late, with all of them waiting: never two in a
-    read.
-    """
-    payloads = [b"x" * 200, *(b"x" * (200 + more) for more in extra)]
-    in_time = ResponseParser()
-    in_time.feed(HEAD)
-    in_time.feed(frame(payloads[0]))
-    for payload in payloads[1:]:
-        data, _ = Wire([frame(payload)]).read(in_time.roomy)
-        assert in_time.feed(data) == [payload]
-    late, wire = ResponseParser(), Wire([HEAD, *(frame(payload) for payload in payloads)])
-    seen: list[bytes] = []
-    while wire.segments:
-        data, _ = wire.read(late.roomy)
-        pieces = late.feed(data)
-        assert len(pieces) <= 1
-        seen += pieces
-    assert seen == payloads

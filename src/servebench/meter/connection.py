@@ -1,65 +1,43 @@
 """One connection: a state machine of callbacks on a non-blocking socket, for one exchange at a time.
 
-The read callback is the hot path: read at most one frame, take the kernel's stamp, hand the bytes on. It
-starts no timer and allocates little; deadlines are looked at by the engine's wheel. A kept-alive connection
+Reading is the hot path (steady.py; here is its long way): read at most one frame, take the kernel's stamp,
+hand the bytes on. It starts no timer; deadlines are looked at by the engine's wheel. A kept-alive connection
 that the server closed before the first byte of an answer is replaced by a fresh one, once; the time of the
 first send stays. An address that does not answer gives way to the next one in time.
 """
 
 import errno
 import time
-from typing import Any, Final
+from typing import Final
 
 from servebench.meter.call import Call
 from servebench.meter.dial import Dial, no_connection
 from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange, OnDone
 from servebench.meter.head import rate_limits
-from servebench.meter.http1 import ResponseParser
 from servebench.meter.owner import Owner
-from servebench.meter.pace import Pace
-from servebench.meter.stream import AnswerReader
+from servebench.meter.steady import NO_ANSWER, NO_RESPONSE, SteadyReader
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 from servebench.meter.wire import Wire
 
-_IN_TIME_NS: Final = 1_000_000  # a loop that reads within this may go by the pace
+_LATE_NS: Final = 5_000_000
+_CATCH_UP: Final = 4096
 _now_ns = time.monotonic_ns
 
 
-class Connection:
+class Connection(SteadyReader):
     """send(call, on_done), then wait for on_done. usable: whether it may carry another exchange."""
 
-    __slots__ = (
-        "_answer",
-        "_dial",
-        "_engine",
-        "_exchange",
-        "_lag",
-        "_last_ns",
-        "_pace",
-        "_parser",
-        "_received",
-        "_recvmsg",
-        "_scheduled",
-        "_sending",
-        "_stamps",
-        "_wire",
-        "usable",
-    )
+    __slots__ = ("_dial", "_engine", "_exchange", "_last_ns", "_scheduled", "_sending", "_wire", "usable")
 
     def __init__(self, engine: Owner) -> None:
+        super().__init__(engine)
         self._engine = engine
-        self._stamps = engine.stamps
-        self._lag = engine.lag.push
         self._dial = Dial(engine)
-        self._wire = Wire()
-        self._recvmsg: Any = None
-        self._pace = Pace()
+        self._wire = Wire(engine)
         self._exchange: Exchange | None = None
-        self._parser = ResponseParser()
-        self._answer = AnswerReader()
         self._scheduled = self._sending = self.usable = False
-        self._received = self._last_ns = 0
+        self._last_ns = 0  # of the last read that went the long way
 
     def send(self, call: Call, on_done: OnDone) -> None:
         """Connect if need be and send. Faults come through on_done, later."""
@@ -73,9 +51,7 @@ class Connection:
 
     def _attempt(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._parser, self._answer = exchange.parser, exchange.answer
-        self._pace.restart()
-        self._received = 0
+        self.restart(exchange.parser, exchange.answer)
         self._last_ns = exchange.started_ns
         if exchange.reused:
             self._engine.reused += 1
@@ -94,7 +70,7 @@ class Connection:
             self._not_connected(fault.errno or errno.EIO)
             return
         self._recvmsg = sock.recvmsg
-        self._wire.open(sock, self._engine.hub.loop)
+        self._wire.open(sock)
         self._greet()
 
     def _greet(self) -> None:
@@ -134,7 +110,7 @@ class Connection:
             return  # else an answer may have come before the connection broke: the read side will tell
         if fresh:
             self._dial.answered()
-            wire.listen(self._readable)
+            wire.listen(self)
             if exchange is not None and not exchange.retries:  # else it was opened after the first send
                 exchange.connect_ns = now_ns - self._dial.opened_ns
         if exchange is not None:
@@ -149,55 +125,65 @@ class Connection:
 
     # receiving
 
-    def _readable(self) -> None:
-        exchange = self._exchange
-        if exchange is None:
-            self._engine.forget(self)  # closed while idle, or bytes that nobody asked for
-            return
-        parser, answer, stamps = self._parser, self._answer, self._stamps
-        pace = self._pace
-        now_ns = _now_ns()
-        alone = now_ns < pace.until_ns and stamps.lag_ns < _IN_TIME_NS
-        size = parser.roomy if alone else parser.want
-        while True:
+    def read(self) -> None:
+        again = True
+        while again:
+            now_ns = _now_ns()
+            size = _CATCH_UP if self._is_behind(now_ns) else self._parser.want
             try:
                 data, ancillary, _, _ = self._recvmsg(size, ANCILLARY_BYTES)
             except OSError as fault:
-                self._not_read(exchange, fault)
+                self.not_read(fault)
                 return
-            if not data:
-                self._eof(exchange, now_ns)
-                return
-            if ancillary:
-                seconds, nanoseconds = unpack_timespec(ancillary[0][2])
-                at_ns = seconds * 1_000_000_000 + nanoseconds - stamps.offset_ns
-                stamps.lag_ns = lag_ns = now_ns - at_ns
-                self._lag(lag_ns)
-            else:
-                at_ns = now_ns
-                self._unstamped(exchange)
-            self._last_ns = now_ns
-            self._received += len(data)
-            pieces = parser.feed(data)
-            if not exchange.begun and parser.status:
-                exchange.begin_answer()
-            for piece in pieces:
-                answer.feed(piece, at_ns)
-            if not ancillary:
-                exchange.user_stamps += len(answer.times)
-            if parser.ended:
-                self._ended(at_ns)
-                return
-            if pieces:
-                pace.learn(at_ns)
-                return
-            if not parser.inside:
-                return
-            size = parser.want
-            now_ns = _now_ns()
+            again = self.take(data, ancillary, now_ns)
 
-    def _not_read(self, exchange: Exchange, fault: OSError) -> None:
-        if not isinstance(fault, BlockingIOError):
+    def _is_behind(self, now_ns: int) -> bool:
+        """Whether this loop is so late that more than one chunk of a calm stream waits: the kernel has merged
+        them and kept the last one's stamp, so that short reads save nothing, and cost what would catch up.
+        """
+        times, shortest_ns = self._times, self._shortest_ns
+        if not shortest_ns or not times or self._stamps.lag_ns < _LATE_NS:
+            return False
+        return now_ns - times[-1] > shortest_ns + (shortest_ns >> 1)
+
+    def take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> bool:
+        exchange, parser, answer = self._exchange, self._parser, self._answer
+        if exchange is None:
+            self._engine.forget(self)  # closed while idle, or bytes that nobody asked for
+            return False
+        if not data:
+            self._eof(exchange, now_ns)
+            return False
+        at_ns = now_ns
+        if ancillary:
+            seconds, nanoseconds = unpack_timespec(ancillary[0][2])
+            at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
+            self._stamps.lag_ns = lag_ns = now_ns - at_ns
+            self._lag(lag_ns)
+        else:
+            self._unstamped(exchange)
+        self._last_ns = now_ns
+        self._received += len(data)
+        pieces = parser.feed(data)
+        if not exchange.begun and parser.status:
+            exchange.begin_answer()
+        for piece in pieces:
+            answer.feed(piece, at_ns)
+        if not ancillary:
+            exchange.user_stamps += len(answer.times)
+        if parser.ended:
+            self._ended(at_ns)
+        elif pieces:
+            self.look()
+        else:
+            return parser.inside
+        return False
+
+    def not_read(self, fault: OSError) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._engine.forget(self)
+        elif not isinstance(fault, BlockingIOError):
             self._lost(exchange, fault.strerror or "the connection broke")
 
     def _unstamped(self, exchange: Exchange) -> None:
@@ -246,7 +232,8 @@ class Connection:
             self._not_connected(errno.ETIMEDOUT)
         if self._exchange is None:
             return
-        deadline_ns, ending, reason = self._exchange.deadline(self._engine.timeouts, self._last_ns)
+        last_ns = max(self._last_ns, self._times[-1]) if self._times else self._last_ns
+        deadline_ns, ending, reason = self._exchange.deadline(self._engine.timeouts, last_ns)
         if now_ns >= deadline_ns:
             self.end(ending, reason)
         else:
@@ -276,7 +263,8 @@ class Connection:
             t0_ns=self._engine.t0_ns,
             response_bytes=self._received,
         )
-        self._parser, self._answer = ResponseParser(), AnswerReader()
+        self._parser, self._answer, self._times = NO_RESPONSE, NO_ANSWER, NO_ANSWER.times
+        self._alone_ns = 0
         self._engine.finished(self, record, chunk_us, exchange.on_done)
 
     def _end_later(self, exchange: Exchange, ending: Ending, reason: str) -> None:

@@ -24,6 +24,8 @@ from servebench.meter.deadlines import Wheel
 from servebench.meter.ending import Ending
 from servebench.meter.exchange import OnDone, not_sent
 from servebench.meter.health import Health, LagHistogram
+from servebench.meter.pace import Presumption
+from servebench.meter.ready import Ready
 from servebench.meter.record import Outcome, RequestRecord
 from servebench.meter.request_bytes import RequestBytes
 from servebench.meter.timestamps import Keeper, StampClock
@@ -65,6 +67,7 @@ class EngineLoop:
         self.request_bytes, self.secrets = requests.of, requests.secrets
         self._tls = client_context(target) if target.tls else None
         self.hub = gevent.get_hub()
+        self.ready = Ready(self.hub)
         self.socket_class: Any = get_original("socket", "socket")
         self.dns_ns = 0  # the look-up itself, once
         self.addresses = self._resolve()
@@ -74,6 +77,7 @@ class EngineLoop:
         self._keeper = Keeper(self.socket_class)
         self.stamps = StampClock(kernel=self._keeper.works)
         self.lag = LagHistogram()
+        self.presumed = Presumption()
         self._idle: dict[Connection, None] = {}  # the last one in goes first
         self._aside: dict[Connection, None] = {}
         self._busy: set[Connection] = set()
@@ -146,6 +150,7 @@ class EngineLoop:
         for timer in self._timers:
             timer.stop()
             timer.close()
+        self.ready.close()
         self._keeper.close()
 
     def health(self) -> Health:

@@ -3,8 +3,7 @@
 `feed` returns the body in pieces: one per chunk frame (a frame is a TCP write of nearly every server), so
 that each piece can carry its own arrival time. `want` says how many bytes the next read may take so as not to
 go past the current frame: a read that touches the next segment would take over that segment's kernel stamp.
-`roomy` is for a reader that is surely in time, so that no other frame waits: it holds one whole frame, never
-two. Faults are data: `error` is a sentence, and nothing more is parsed.
+Faults are data: `error` is a sentence, and nothing more is parsed.
 """
 
 from typing import Final
@@ -43,7 +42,6 @@ class ResponseParser:
         "framed",
         "headers",
         "keep_alive",
-        "roomy",
         "status",
         "want",
     )
@@ -55,7 +53,7 @@ class ResponseParser:
         self.ended = False
         self.framed = False
         self.keep_alive = False
-        self.want = self.roomy = HEAD_READ
+        self.want = HEAD_READ
         self._held = b""
         self._interim = False
         self._state = _HEAD
@@ -72,6 +70,11 @@ class ResponseParser:
         """Whether part of a frame is here and the rest surely follows: worth another read at once."""
         return bool(self._held) and self._state == _FRAME
 
+    @property
+    def between_frames(self) -> bool:
+        """Whether the next byte begins a chunk frame; `want` is the smallest of late then."""
+        return self._state == _FRAME and not self._held
+
     def feed(self, data: bytes) -> list[bytes]:
         """The pieces of body that data completes, none empty. Bytes after the message end the keep-alive."""
         if self._state == _FRAME:
@@ -85,19 +88,16 @@ class ResponseParser:
                 end = mark + 4 + size
                 here = len(data)
                 if here == end and data.endswith(b"\r\n"):
-                    self.want = want = self._floor.learn(end)
-                    self.roomy = want + want - 1
+                    self.want = self._floor.learn(end)
                     return [data[mark + 2 : -2]]
                 if here < end:
                     self._held = data
-                    self.want = self.roomy = end - here
+                    self.want = end - here
                     return []
         elif self._held:
             data = self._held + data
             self._held = b""
-        pieces = self._parse(data)
-        self.roomy = self.want
-        return pieces
+        return self._parse(data)
 
     def feed_eof(self) -> None:
         """The peer closed: the end of a close-delimited body, else a fault."""

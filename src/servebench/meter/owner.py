@@ -7,6 +7,8 @@ from servebench.meter.call import Call, Target, Timeouts
 from servebench.meter.deadlines import Wheel
 from servebench.meter.exchange import OnDone
 from servebench.meter.health import LagHistogram
+from servebench.meter.pace import Presumption
+from servebench.meter.ready import Ready
 from servebench.meter.record import RequestRecord
 from servebench.meter.timestamps import StampClock
 
@@ -22,6 +24,8 @@ class Owner(Protocol):
     socket_class: Any  # the unpatched one
     addresses: list[tuple[int, Any]]
     good_address: int
+    presumed: Presumption
+    ready: Ready
     stamps: StampClock
     lag: LagHistogram
     wheel: Wheel[Any]

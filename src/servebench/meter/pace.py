@@ -1,46 +1,41 @@
-"""Pace: until when a connection that is read surely holds one frame, never two. Pure.
+"""Pace: how far apart the frames of a calm stream come. Pure.
 
-A stream whose frames come far apart may be read a whole frame at once, which spares the second read. Two
-can't have come within one and a half of the shortest gap of late; after that a read is careful again
-(framing.py).
+A stream whose frames come far apart may be read a whole frame at once, which spares the second read: two more
+can't have come within one and a half of its shortest gap since the last one's stamp. After that a read is
+careful again (framing.py).
 """
 
+from array import array
+from operator import sub
 from typing import Final
 
-_CALM_GAP_NS: Final = 4_000_000  # frames that come no faster than this,
-_CALM: Final = 8  # so many times in a row, make a calm stream
-_NEVER: Final = 1 << 62
+CALM_GAPS: Final = 8  # so many in a row, none under
+_CALM_GAP_NS: Final = 4_000_000  # this, make a calm stream
+_OF_LATE: Final = 16
+_ALIKE: Final = 16
 
 
-class Pace:
-    """learn(at_ns) when a frame has come, restart() when another answer begins.
+def shortest_gap_ns(times: "array[int]") -> int:
+    """Of the last gaps between chunks (times: ns); 0 where they are too few, or too short to be calm."""
+    late = times[-_OF_LATE - 1 :]
+    if len(late) <= CALM_GAPS:
+        return 0
+    shortest_ns = min(map(sub, late[1:], late))
+    return shortest_ns if shortest_ns >= _CALM_GAP_NS else 0
 
-    until_ns: a read before it, by a loop that is in time, meets one frame at most; 0 while nothing is known.
+
+class Presumption:
+    """What an answer is taken to be like until it has shown its pace: as the last ones, if all were calm.
+
+    shortest_ns: its shortest gap, 0 where nothing is presumed. verdict() tells of one that has shown it.
     """
 
-    __slots__ = ("_alone_ns", "_at_ns", "_calm", "until_ns")
+    __slots__ = ("_alike", "shortest_ns")
 
     def __init__(self) -> None:
-        self._at_ns = 0
-        self.restart()
+        self.shortest_ns = self._alike = 0
 
-    def restart(self) -> None:
-        self._calm = self.until_ns = 0
-        self._alone_ns = _NEVER
-
-    def learn(self, at_ns: int) -> None:
-        """at_ns: when the frame came, by its stamp."""
-        gap_ns = at_ns - self._at_ns
-        self._at_ns = at_ns
-        if gap_ns < _CALM_GAP_NS:
-            if self._calm:
-                self.restart()
-            return
-        alone_ns = gap_ns + (gap_ns >> 1)
-        shortest_ns = self._alone_ns
-        if alone_ns > shortest_ns:  # one short gap is forgotten in some dozen frames
-            alone_ns = shortest_ns + ((alone_ns - shortest_ns) >> 4)
-        self._alone_ns = alone_ns
-        self._calm = calm = self._calm + 1
-        if calm >= _CALM:
-            self.until_ns = at_ns + alone_ns
+    def verdict(self, shortest_ns: int) -> None:
+        """shortest_ns: 0 for one that is not calm."""
+        self._alike = self._alike + 1 if shortest_ns else 0
+        self.shortest_ns = shortest_ns if self._alike >= _ALIKE else 0

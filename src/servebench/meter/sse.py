@@ -19,6 +19,14 @@ def begins_stream(piece: bytes) -> bool:
     return piece.startswith(_LEADS) or any(lead.startswith(piece) for lead in _LEADS)
 
 
+def _is_one_event(data: bytes) -> bool:
+    """Whether this is one whole event of one line of data, as most are."""
+    first = data.find(b"\n")
+    return (
+        first == len(data) - 2 and data.startswith(b"data: ") and data.endswith(b"\n") and b"\r" not in data
+    )
+
+
 class Event(NamedTuple):
     """data: the joined data lines. name: of the event field, b"" when the server gave none."""
 
@@ -66,6 +74,11 @@ class EventParser:
     def feed(self, data: bytes) -> list[Event]:
         if self.oversize:
             return []
+        if self.at_boundary and _is_one_event(data):
+            return [Event(data[6:-2])]
+        return self._split(data)
+
+    def _split(self, data: bytes) -> list[Event]:
         if not self._started:
             data = bytes(self._tail) + data
             self._tail.clear()

@@ -23,31 +23,32 @@ class AnswerReader:
     """begin(head) once, feed(piece, at_ns) for each piece of body, judge(ending) at the end.
 
     times: the stamp of each content-carrying chunk, ns on the caller's clock. secrets: strings that no error
-    may repeat.
+    may repeat. prefix, suffix: what pieces like the last one begin and end with, NO_TEMPLATE where none is
+    known; fast_reasoning: those are reasoning.
     """
 
     __slots__ = (
         "_arguments",
         "_body",
         "_bundled",
-        "_fast_reasoning",
         "_framed",
         "_from",
-        "_prefix",
         "_push",
         "_secrets",
         "_sse",
-        "_suffix",
         "_tools",
         "_upto",
         "bad",
         "done_marker",
         "error",
+        "fast_reasoning",
         "finish_reason",
         "first_visible_ns",
+        "prefix",
         "reasoning_chunks",
         "service_tier",
         "status",
+        "suffix",
         "times",
         "usage",
     )
@@ -71,9 +72,9 @@ class AnswerReader:
         self._bundled = 0
         self._tools: set[object] = set()
         self._arguments = ToolArguments()
-        self._prefix = self._suffix = NO_TEMPLATE
+        self.prefix = self.suffix = NO_TEMPLATE
         self._from = self._upto = 0
-        self._fast_reasoning = False
+        self.fast_reasoning = False
 
     @property
     def tool_calls(self) -> int:
@@ -100,12 +101,12 @@ class AnswerReader:
 
     def feed(self, piece: bytes, at_ns: int) -> None:
         if (
-            piece.startswith(self._prefix)
-            and piece.endswith(self._suffix)
+            piece.startswith(self.prefix)
+            and piece.endswith(self.suffix)
             and PLAIN_TEXT(piece, self._from, len(piece) - self._upto)
         ):
             self._push(at_ns)
-            if self._fast_reasoning:
+            if self.fast_reasoning:
                 self.reasoning_chunks += 1
             return
         self._feed_slow(piece, at_ns)
@@ -118,7 +119,7 @@ class AnswerReader:
                 return
             self._sse = parser = EventParser()
         fresh = parser.at_boundary
-        self._prefix = NO_TEMPLATE
+        self.prefix = NO_TEMPLATE
         events = parser.feed(piece)
         if parser.oversize:
             self.bad = self.bad or "an event is too large"
@@ -133,9 +134,9 @@ class AnswerReader:
 
     def _learn(self, found: tuple[bytes, bytes] | None, *, reasoning: bool) -> None:
         if found is not None:
-            self._prefix, self._suffix = found
+            self.prefix, self.suffix = found
             self._from, self._upto = map(len, found)
-            self._fast_reasoning = reasoning
+            self.fast_reasoning = reasoning
 
     def _event(self, event: Event, at_ns: int) -> Parts | None:
         if self.done_marker:

@@ -29,7 +29,7 @@ class TlsConnection(Connection):
     def _encode(self, payload: bytes) -> bytes:
         return self._channel.encrypt(payload)
 
-    def _readable(self) -> None:
+    def readable(self) -> None:
         exchange = self._exchange
         if exchange is None:
             self._engine.forget(self)

@@ -1,6 +1,6 @@
-"""Wire: a non-blocking socket, the two watchers of it in the hub's loop, and what is still to go out.
+"""Wire: a non-blocking socket, who is told of what it can do, and what is still to go out.
 
-Reading is the owner's: it takes `recvmsg` once and calls it itself, as often as chunks come.
+Reading is the connection's: it takes `recvmsg` once and calls it itself, as often as chunks come.
 """
 
 import errno
@@ -8,22 +8,24 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-_READ: Final = 1  # masks of the event loop
-_WRITE: Final = 2
+from servebench.meter.owner import Owner
+from servebench.meter.ready import Reading
+
+_WRITE: Final = 2  # mask of the event loop
 _NOTHING: Final = memoryview(b"")
 
 
 class Wire:
-    """open(sock, loop), put(data) and flush, close; then it may be opened again.
+    """open(sock), put(data) and flush, listen, close; then it may be opened again.
 
     connected: the socket has taken bytes. idle: nothing is left to go out.
     """
 
-    __slots__ = ("_out", "_reader", "_sock", "_writer", "connected")
+    __slots__ = ("_engine", "_out", "_sock", "_writer", "connected")
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Owner) -> None:
+        self._engine = engine
         self._sock: Any = None
-        self._reader: Any = None
         self._writer: Any = None
         self._out = _NOTHING
         self.connected = False
@@ -32,10 +34,9 @@ class Wire:
     def idle(self) -> bool:
         return not self._out
 
-    def open(self, sock: Any, loop: Any) -> None:
+    def open(self, sock: Any) -> None:
         self._sock = sock
-        self._reader = loop.io(sock.fileno(), _READ)
-        self._writer = loop.io(sock.fileno(), _WRITE)
+        self._writer = self._engine.hub.loop.io(sock.fileno(), _WRITE)
 
     def put(self, data: bytes) -> None:
         """To go out behind what is left from before."""
@@ -72,18 +73,19 @@ class Wire:
         code: int = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return code
 
-    def listen(self, readable: Callable[[], None]) -> None:
-        self._reader.start(readable)
+    def listen(self, connection: Reading) -> None:
+        """From now on it is told when there are bytes."""
+        self._engine.ready.add(self._sock.fileno(), connection)
 
     def close(self) -> None:
-        """Free the socket and its watchers, if there are any."""
+        """Free the socket, if there is one."""
         sock, self._sock = self._sock, None
         self._out = _NOTHING
         self.connected = False
         if sock is None:
             return
-        for watcher in (self._reader, self._writer):
-            watcher.stop()
-            watcher.close()
-        self._reader = self._writer = None
+        self._engine.ready.remove(sock.fileno())
+        self._writer.stop()
+        self._writer.close()
+        self._writer = None
         sock.close()

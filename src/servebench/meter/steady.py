@@ -1,0 +1,162 @@
+"""The short way of the common chunk: one whole frame of a calm stream, like the one before but for its text.
+
+It needs a read, a few comparisons and the stamp, and touches one object of the stream's, as most of what a
+chunk costs with thousands of streams is fetching their state into the processor's cache. Whatever is not as
+expected goes the long way, which parses; nothing is lost by having tried.
+"""
+
+import time
+from typing import Any, Final
+
+from servebench.meter.http1 import ResponseParser
+from servebench.meter.owner import Owner
+from servebench.meter.pace import CALM_GAPS, shortest_gap_ns
+from servebench.meter.stream import AnswerReader
+from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT
+from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
+
+_CHUNKS_A_LOOK: Final = 32  # between two looks at the pace
+_AROUND: Final = 4  # bytes of a frame besides its size and its data: two CR LF
+_CHEAP_READ: Final = 479  # a bytes object up to this comes from Python's own pools
+_SIZES: Final = {b"%x" % size: size for size in range(1, 4096)}  # cheaper than checking the digits
+NO_ANSWER: Final = AnswerReader()
+NO_RESPONSE: Final = ResponseParser()
+_now_ns = time.monotonic_ns
+
+
+class SteadyReader:
+    """readable() whenever there are bytes; look() after a chunk that came the long way; restart() with
+    another answer. The long way is the heir's: read() reads, take() is given what was read and says whether
+    to read on.
+    """
+
+    __slots__ = (
+        "_alone_ns",
+        "_answer",
+        "_from",
+        "_lag",
+        "_lead",
+        "_left",
+        "_look_at",
+        "_mark",
+        "_parser",
+        "_presumed",
+        "_received",
+        "_recvmsg",
+        "_room",
+        "_shortest_ns",
+        "_smallest",
+        "_stamps",
+        "_tail",
+        "_thinking",
+        "_times",
+        "_upto",
+    )
+
+    def __init__(self, engine: Owner) -> None:
+        self._stamps = engine.stamps
+        self._lag = engine.lag.push
+        self._presumed = engine.presumed
+        self._recvmsg: Any = None
+        self._parser, self._answer = NO_RESPONSE, NO_ANSWER
+        self._times = NO_ANSWER.times
+        self._received = 0  # bytes of this answer
+        self._alone_ns = 0  # since a chunk's stamp, in which one more at most can have come; 0: the long way
+        self._shortest_ns = self._left = self._look_at = 0
+        self._lead = self._tail = b""
+        self._mark = self._from = self._upto = self._room = self._smallest = 0
+        self._thinking = False
+
+    def readable(self) -> None:
+        alone_ns = self._alone_ns
+        if not alone_ns:
+            self.read()
+            return
+        now_ns = _now_ns()
+        times = self._times
+        last_ns = times[-1]
+        if now_ns - last_ns >= alone_ns:
+            self.read()
+            return
+        recvmsg = self._recvmsg
+        try:
+            data, ancillary, _, _ = recvmsg(self._room, ANCILLARY_BYTES)
+        except OSError as fault:
+            self.not_read(fault)
+            return
+        size, mark = len(data), self._mark
+        if (
+            ancillary
+            and size >= self._smallest
+            and data.endswith(self._tail)
+            and data.startswith(self._lead, mark)
+            and _SIZES.get(data[:mark]) == size - mark - _AROUND
+            and PLAIN_TEXT(data, self._from, size - self._upto)
+        ):
+            seconds, nanoseconds = unpack_timespec(ancillary[0][2])
+            stamps, lag = self._stamps, self._lag
+            at_ns = seconds * 1_000_000_000 + nanoseconds - stamps.offset_ns
+            stamps.lag_ns = lag_ns = now_ns - at_ns
+            lag(lag_ns)
+            times.append(at_ns)
+            self._received += size
+            if self._thinking:
+                self._answer.reasoning_chunks += 1
+            left = self._left
+            if left and at_ns - last_ns >= self._shortest_ns:
+                self._left = left - 1
+            else:
+                self._look_again()
+            return
+        self._alone_ns = self._look_at = 0
+        if self.take(data, ancillary, now_ns):
+            self.read()
+
+    def restart(self, parser: ResponseParser, answer: AnswerReader) -> None:
+        """Another answer."""
+        self._parser, self._answer, self._times = parser, answer, answer.times
+        self._received = self._alone_ns = 0
+        self._shortest_ns = self._presumed.shortest_ns
+        self._look_at = 1 if self._shortest_ns else CALM_GAPS + 1
+
+    def look(self) -> None:
+        """May the next chunks go the short way?"""
+        times = self._times
+        chunks = len(times)
+        if chunks < self._look_at or self._answer.prefix is NO_TEMPLATE or not self._parser.between_frames:
+            return
+        self._look_at = chunks + CALM_GAPS
+        if chunks > CALM_GAPS:
+            self._shortest_ns = shortest_gap_ns(times)
+            self._presumed.verdict(self._shortest_ns)
+        if self._shortest_ns:
+            self._go_short()
+
+    def _go_short(self) -> None:
+        answer = self._answer
+        self._alone_ns = self._shortest_ns + (self._shortest_ns >> 1)
+        self._left = CALM_GAPS if len(self._times) <= CALM_GAPS else _CHUNKS_A_LOOK
+        self._thinking = answer.fast_reasoning
+        self._lead, self._tail = b"\r\n" + answer.prefix, answer.suffix + b"\r\n"
+        self._smallest = smallest = self._parser.want
+        self._room = min(2 * smallest - 1, max(smallest + (smallest >> 2), _CHEAP_READ))  # never two frames
+        self._mark = len(b"%x" % (smallest - _AROUND - 2))
+        self._from, self._upto = self._mark + len(self._lead), len(self._tail)
+
+    def _look_again(self) -> None:
+        """The pace was looked at long ago, or a gap was shorter than those before."""
+        shortest_ns = shortest_gap_ns(self._times)
+        self._shortest_ns, self._left = shortest_ns, _CHUNKS_A_LOOK
+        self._alone_ns = shortest_ns + (shortest_ns >> 1)
+        self._presumed.verdict(shortest_ns)
+        if not shortest_ns:
+            self._look_at = len(self._times) + CALM_GAPS
+
+    def read(self) -> None:
+        raise NotImplementedError
+
+    def take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> bool:
+        raise NotImplementedError
+
+    def not_read(self, fault: OSError) -> None:
+        raise NotImplementedError
