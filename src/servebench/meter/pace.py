@@ -15,10 +15,10 @@ _OF_LATE: Final = 16
 _ALIKE: Final = 16
 
 
-def shortest_gap_ns(times: "array[int]") -> int:
-    """Of the last gaps between chunks (times: ns); 0 where they are too few, or too short to be calm."""
+def shortest_gap_ns(times: "array[int]", fewest: int = CALM_GAPS) -> int:
+    """Of the last gaps between chunks (times: ns); 0 where they are fewer, or too short to be calm."""
     late = times[-_OF_LATE - 1 :]
-    if len(late) <= CALM_GAPS:
+    if len(late) <= fewest:
         return 0
     shortest_ns = min(map(sub, late[1:], late))
     return shortest_ns if shortest_ns >= _CALM_GAP_NS else 0

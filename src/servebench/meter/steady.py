@@ -144,13 +144,16 @@ class SteadyReader:
         self._from, self._upto = self._mark + len(self._lead), len(self._tail)
 
     def _look_again(self) -> None:
-        """The pace was looked at long ago, or a gap was shorter than those before."""
-        shortest_ns = shortest_gap_ns(self._times)
-        self._shortest_ns, self._left = shortest_ns, _CHUNKS_A_LOOK
+        """The pace was looked at long ago, or a gap was shorter than those before, or than was presumed."""
+        chunks = len(self._times)
+        shortest_ns = shortest_gap_ns(self._times, min(chunks - 1, CALM_GAPS))
+        self._shortest_ns = shortest_ns
         self._alone_ns = shortest_ns + (shortest_ns >> 1)
-        self._presumed.verdict(shortest_ns)
+        self._left = CALM_GAPS if chunks <= CALM_GAPS else _CHUNKS_A_LOOK
+        if chunks > CALM_GAPS or not shortest_ns:
+            self._presumed.verdict(shortest_ns)
         if not shortest_ns:
-            self._look_at = len(self._times) + CALM_GAPS
+            self._look_at = chunks + CALM_GAPS
 
     def read(self) -> None:
         raise NotImplementedError
