@@ -69,7 +69,7 @@ def test_selecting_takes_rows_and_their_gaps(made: made_run.Made) -> None:
     chosen = [one for one in made if one[0].class_name == "chat"]
     part, direct = columns.select(rows), columns_of(chosen)
     assert part.gaps_us.tolist() == direct.gaps_us.tolist()
-    assert part.gap_owner.tolist() == direct.gap_owner.tolist()
+    assert part.gap_counts.tolist() == direct.gap_counts.tolist()
     for metric in METRICS:
         np.testing.assert_array_equal(part.latency_s(metric), direct.latency_s(metric))
 
@@ -88,6 +88,16 @@ def test_objectives_judge_in_time_order() -> None:
     for text in ("ttft p99 < 2s", "error_rate < 1%", "e2e p99 < 9s"):
         good = columns_of(shuffled).meets(parse_slo(text))
         assert np.flatnonzero(~good).tolist() == [7]
+
+
+def test_gaps_are_judged_in_time_order() -> None:
+    made = made_run.make(30)
+    for number, (_, times) in enumerate(made):
+        times[1] = number
+    shuffled = [made[position] for position in np.random.default_rng(0).permutation(30)]
+    good = columns_of(shuffled).meets(parse_slo("itl p99 <= 14us"))
+    first_gaps = np.cumsum([0] + [len(times) - 1 for _, times in made[:-1]])
+    assert good[first_gaps].tolist() == [number <= 14 for number in range(30)]
 
 
 def test_a_limit_that_grows_with_the_prompt() -> None:
@@ -117,8 +127,7 @@ def test_rows_taken_in_an_order_keep_their_gaps(made: made_run.Made, data: st.Da
     assert taken.numbers["end_ns"].tolist() == ends
     assert [taken.class_names[code] for code in taken.class_code] == [one.class_name for one, _ in kept]
     assert taken.gaps_us.tolist() == [us for _, times in kept for us in times[1:]]
-    owners = [row for row, (_, times) in enumerate(kept) for _ in times[1:]]
-    assert taken.gap_owner.tolist() == owners
+    assert taken.gap_counts.tolist() == [len(times[1:]) for _, times in kept]
 
 
 @given(st.lists(st.none() | st.sampled_from("abc")))

@@ -127,6 +127,13 @@ class Columns:
             self.gap_counts[rows],
         )
 
+    def by_intended(self) -> "Columns":
+        """In the order of the intended times; itself where that is its order."""
+        intended_ns = self.numbers["intended_ns"]
+        if (intended_ns[1:] >= intended_ns[:-1]).all():
+            return self
+        return self.take(np.argsort(intended_ns, kind="stable"))
+
     def of_class(self, name: str | None) -> "Columns":
         """The rows of one class; None = all."""
         if name is None:
@@ -139,11 +146,6 @@ class Columns:
     def ok(self) -> Bools:
         result: Bools = self.outcome == _OUTCOME_CODE[Outcome.SUCCESS]
         return result
-
-    @property
-    def gap_owner(self) -> NDArray[np.int64]:
-        """The row each gap belongs to, ascending."""
-        return np.repeat(np.arange(len(self), dtype=np.int64), self.gap_counts)
 
     @property
     def opening_ns(self) -> Floats:
@@ -175,20 +177,14 @@ class Columns:
         The units are requests; gaps for itl; sent requests for client_lag; for tpot and interactivity
         requests with two tokens apart or more, and failures. Only rows of the objective's class count.
         """
-        rows = self.of_class(slo.class_name)
+        rows = self.of_class(slo.class_name).by_intended()
         if slo.metric == "error_rate":
-            good = rows.ok
-        elif slo.metric == "goodput":
-            good = rows.good(slos, goodput)
-        elif slo.metric == "itl":
-            good = rows._within(slo, rows.latency_s("itl"))
-            return good[np.argsort(rows.numbers["intended_ns"][rows.gap_owner], kind="stable")]
-        else:
-            values = rows.latency_s("tpot" if slo.metric == "interactivity" else slo.metric)
-            defined = ~np.isnan(values)
-            order = np.argsort(rows.numbers["intended_ns"][defined], kind="stable")
-            return rows._within(slo, values)[defined][order]
-        return good[np.argsort(rows.numbers["intended_ns"], kind="stable")]
+            return rows.ok
+        if slo.metric == "goodput":
+            return rows.good(slos, goodput)
+        values = rows.latency_s("tpot" if slo.metric == "interactivity" else slo.metric)
+        good = rows._within(slo, values)
+        return good if slo.metric == "itl" else good[~np.isnan(values)]
 
     def good(self, slos: Sequence[Slo], goodput: Goodput | None) -> Bools:
         """Requests that succeed and meet every limit: goodput's if given, else those of the objectives.

@@ -99,7 +99,8 @@ def correlation_time(bad: NDArray[np.bool_]) -> float:
     centred = bad - bad.mean()
     size = 1 << (2 * n - 1).bit_length()
     spectrum = np.fft.rfft(centred, size)
-    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[:n]
+    spectrum *= spectrum.conj()  # in place: of the gaps of a long run these are 64 MB
+    covariance = np.fft.irfft(spectrum, size)[:n]
     rho = covariance / covariance[0]
     pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs <= 0)

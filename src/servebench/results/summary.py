@@ -17,7 +17,7 @@ from servebench.results.flow import Flow
 from servebench.results.gate import GateResult, Verdict, judge, overall
 from servebench.results.money import Cost, plain
 from servebench.results.network import Network, summarise_network
-from servebench.results.percentiles import percentile
+from servebench.results.percentiles import ascending_s, percentile
 from servebench.results.run_directory import Run
 from servebench.results.slo import Slo, ttft_limit_s
 from servebench.results.steady_state import Window, steady_window
@@ -115,7 +115,7 @@ def summarise(
     columns = Columns.of(records, chunks) if columns is None else columns
     window = _window(columns, facts)
     classes = _classes(records, columns, chunks, window=window, objectives=objectives, price_of=price_of)
-    inside = columns.select(window.contains(columns.numbers["intended_ns"]))
+    inside = columns.select(window.contains(columns.numbers["intended_ns"])).by_intended()
     gates = tuple(_judge(slo, inside, objectives, window) for slo in objectives.gates)
     flow = Flow.of(columns, chunks, window=window, facts=facts)
     reasons = invalid_reasons(
@@ -233,12 +233,18 @@ def _judge(slo: Slo, inside: Columns, objectives: Objectives, window: Window) ->
             value = bad_share if slo.metric == "error_rate" else 1 - bad_share
     else:
         rows = inside.of_class(slo.class_name)
-        values = rows.latency_s("tpot" if slo.metric == "interactivity" else slo.metric)
-        found = percentile(np.sort(values[~np.isnan(values)]), slo.quantile)
+        found = percentile(_ascending_s(rows, slo.metric), slo.quantile)
         value = None if found is None else found.value
         if slo.metric == "interactivity" and value is not None:
             value = 1 / value
     return judge(slo, good, value=value, window_s=window.duration_s)
+
+
+def _ascending_s(rows: Columns, metric: str) -> NDArray[np.float64]:
+    if metric == "itl":
+        return ascending_s(rows.gaps_us)
+    values = rows.latency_s("tpot" if metric == "interactivity" else metric)
+    return np.sort(values[~np.isnan(values)])
 
 
 def _window(columns: Columns, facts: RunFacts) -> Window:
