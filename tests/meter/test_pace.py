@@ -29,6 +29,11 @@ def test_nothing_is_known_before_eight_gaps_nor_after_a_burst() -> None:
     assert shortest_ms(*[20] * 49, 1, *[20] * 16) == 20
 
 
+def test_chunks_of_one_stamp_tell_nothing() -> None:
+    assert shortest_ms(*[20] * 6, 0, 20, 0, 25) == 20
+    assert shortest_ms(*[0] * 16) == 0
+
+
 @given(st.lists(st.integers(4, 200), min_size=8, max_size=16))
 def test_it_is_one_of_the_gaps(gaps_ms: list[int]) -> None:
     assert shortest_ms(*gaps_ms) == min(gaps_ms)

@@ -16,11 +16,14 @@ _ALIKE: Final = 16
 
 
 def shortest_gap_ns(times: "array[int]", fewest: int = CALM_GAPS) -> int:
-    """Of the last gaps between chunks (times: ns); 0 where they are fewer, or too short to be calm."""
+    """Of the last gaps between chunks (times: ns); 0 where they are fewer, or too short to be calm.
+
+    Chunks of one stamp tell nothing: they were sent at once, or read too late to be told apart.
+    """
     late = times[-_OF_LATE - 1 :]
     if len(late) <= fewest:
         return 0
-    shortest_ns = min(map(sub, late[1:], late))
+    shortest_ns = min(filter(None, map(sub, late[1:], late)), default=0)
     return shortest_ns if shortest_ns >= _CALM_GAP_NS else 0
 
 
