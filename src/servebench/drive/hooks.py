@@ -14,12 +14,14 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gevent
 
 from servebench.drive.conductor import Conductor, watch
 from servebench.drive.finish import import_ahead
+from servebench.drive.join import hold_workers, let_workers_join, switch_stamps_on
 from servebench.drive.launch import mock_url
 from servebench.drive.master import (
     MASTER_MESSAGES,
@@ -31,15 +33,18 @@ from servebench.drive.master import (
 )
 from servebench.drive.options import add_arguments, in_own_directory, settings_from_options
 from servebench.drive.rig import end_test, guarded, quit_all, rig
+from servebench.drive.settings import RunSettings
 from servebench.drive.shard import WORKER_MESSAGES, Reporter, build_session, leave
 from servebench.drive.web_tab import add_tab
 from servebench.results.exit_code import INTERRUPTED
+from servebench.workload.prompts import corpus_of
 
 _IMPORT_AHEAD_S = 1.0  # after T0: the workers are busy with their first requests, the master is not
 
 
 def register() -> None:
     """Listen to Locust's events. Once a process, at the import of a locustfile."""
+    switch_stamps_on()
     events.init_command_line_parser.add_listener(on_parser)
     events.init.add_listener(on_init)
     events.test_start.add_listener(on_test_start)
@@ -49,6 +54,18 @@ def register() -> None:
 
 def on_parser(parser: Any, **_: Any) -> None:
     add_arguments(parser)
+    if "--servebench-run" in sys.argv:
+        _ahead_of_fork(Path(sys.argv[sys.argv.index("--servebench-run") + 1]))
+
+
+def _ahead_of_fork(run_file: Path) -> None:
+    """What master and workers both need is made once; Locust builds its parser before it forks."""
+    if rig.settings is not None:  # and again for its web page
+        return
+    rig.settings = RunSettings.model_validate_json(run_file.read_text(encoding="utf-8"))
+    corpus_of(rig.settings.plan.seed)
+    if "--processes" in sys.argv:  # else the master is elsewhere, or there is none
+        hold_workers()
 
 
 def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None:
@@ -57,6 +74,7 @@ def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None
             runner.register_message(name, handler, concurrent=concurrent)
         _await_mock(environment.parsed_options.servebench_mock, look=False)
     else:
+        let_workers_join()
         for name, listener in MASTER_MESSAGES.items():
             runner.register_message(name, listener)
     if web_ui is not None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from servebench.errors import UsageError
+from servebench.results.files import read_object
 from servebench.results.parts import PARTS
-from servebench.results.run_directory import read_manifest
+from servebench.results.run_directory import MANIFEST
 
 PIECE_BYTES = 512 * 1024
 
@@ -19,8 +20,8 @@ PIECE_BYTES = 512 * 1024
 def shares_run_dir(run_dir: Path, run_id: str) -> bool:
     """Whether this process sees the run directory that the master has opened."""
     try:
-        return bool(read_manifest(run_dir).get("run_id") == run_id)
-    except UsageError:
+        return bool(read_object(run_dir / MANIFEST).get("run_id") == run_id)
+    except (FileNotFoundError, UsageError):
         return False
 
 

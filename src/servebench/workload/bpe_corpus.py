@@ -12,7 +12,7 @@ from hashlib import blake2b
 from itertools import accumulate
 
 from servebench.errors import UsageError
-from servebench.workload.prompts import CORPUS_BYTES, Corpus
+from servebench.workload.prompts import CORPUS_BYTES, corpus_of
 
 MARK_TOKENS = 24  # of the start that tells texts apart; fewer are filled up to it
 _FILL = b" the"
@@ -26,7 +26,7 @@ class BpeCorpus:
             raise UsageError("the tokenizer has no single token for ' the', which fills prompts up")
         self._count = lru_cache(maxsize=4096)(count)
         self._seed_mark = blake2b(str(seed).encode(), digest_size=4).hexdigest()
-        text = Corpus(seed).text(CORPUS_BYTES, 0).decode("ascii")
+        text = corpus_of(seed).text(CORPUS_BYTES, 0).decode("ascii")
         units = [unit for word in text.split() for unit in _units(word)]
         counted = {unit: count(unit) for unit in set(units)}
         self._text = "".join(units).encode("ascii")

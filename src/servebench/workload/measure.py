@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import orjson
 
 from servebench.errors import UsageError
-from servebench.workload.prompts import MARK_BYTES, Corpus
+from servebench.workload.prompts import MARK_BYTES, corpus_of
 from servebench.workload.request_class import RequestClass
 
 Tokenizer = Literal["bytes", "o200k"]
@@ -61,7 +61,7 @@ def measure(tokenizer: Tokenizer, *, bytes_per_token: float) -> Measure:
     if tokenizer == "bytes":
         label = f"{bytes_per_token:g} bytes a token, declared"
         size_of = _utf8_bytes
-        return Measure("bytes", label, bytes_per_token, bytes_per_token, MARK_BYTES, size_of, Corpus)
+        return Measure("bytes", label, bytes_per_token, bytes_per_token, MARK_BYTES, size_of, corpus_of)
     from servebench.workload.bpe_corpus import MARK_TOKENS, BpeCorpus
 
     count = bpe_counter()

@@ -10,6 +10,7 @@ so that a body is made by joining slices of one corpus.
 """
 
 import math
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -121,3 +122,9 @@ class Corpus:
             )
         start = f"{self._seed_mark}-{mark} ".encode("ascii")
         return start + self.text(size - len(start), offset)
+
+
+@lru_cache(maxsize=1)
+def corpus_of(seed: int) -> Corpus:
+    """The corpus of a seed, made once: it takes tens of ms, and a forked worker has its parent's."""
+    return Corpus(seed)
