@@ -1,5 +1,6 @@
 """`servebench run`: one measured run. Parses and checks everything, then becomes Locust."""
 
+import os
 import sys
 from typing import Any
 
@@ -201,6 +202,8 @@ def command(
     Exit: 0 every gate passes or none is asked, 1 error, 2 bad input, 3 gate failed, 4 inconclusive,
     5 INVALID run, 6 stopped by its budget, 130 interrupted.
     """
+    # nothing in a run multiplies matrices; numpy's idle threads would spin on the cores that it starts on
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from servebench.drive import launch
     from servebench.drive.start import RunRequest, start, tier_ids, tiers_of
 
