@@ -3,12 +3,13 @@
     python benchmarks/meter_accuracy.py [--streams 100,500,1000,2000] [--rate 50] [--seconds 4] [--runs 5]
     [--peers raw-c,aiohttp,geventhttpclient,openai] [--thief] [--realtime] [--json]
 
-The server (servebench.meter.reference_server, plain Python) runs on one core, the client on another. Each
-stream asks again as soon as it ends; streams x rate is held to 80,000 chunks/s. error = the client's time of
-a chunk - the server's time right before the send, so it includes the send itself (`server_send_us`). Medians
-over the runs, in which the clients take turns. raw-c is native/raw_client.c (where a compiler is), the floor
-for TTFT; its stamps, like the peers', are user space's. waited_share: for how much of the time the client
-was ready to run and others had its core; past a hundredth the tails are theirs.
+The server (servebench.meter.reference_server, plain Python) runs on one core, the client on another. The
+streams begin over the length of an answer, and each asks again as soon as it ends: requests come and go
+evenly. streams x rate is held to 80,000 chunks/s. error = the client's time of a chunk - the server's time
+right before the send, so it includes the send itself (`server_send_us`). Medians over the runs, in which the
+clients take turns. raw-c is native/raw_client.c (where a compiler is), the floor for TTFT; its stamps, like
+the peers', are user space's. waited_share: for how much of the time the client was ready to run and others
+had its core; past a hundredth the tails are theirs.
 
 --thief: a process that takes the client's core for 15 ms of each 60, at real-time priority. --realtime:
 server and client too run at (a lower) real-time priority, against neighbours on a shared machine. Both need

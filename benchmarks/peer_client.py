@@ -29,8 +29,8 @@ class Log:
         self._next_id = 0
 
     def ramp_s(self) -> float:
-        seconds, streams = float(self.options.seconds), int(self.options.streams)
-        return min(1.0, seconds / 4) / streams
+        """Between two beginnings: they are spread over the length of an answer, as the meter's are."""
+        return float(self.options.tokens * self.options.itl_us / 1e6 / self.options.streams)
 
     def begin(self) -> None:
         """All streams are to be open by the end of the ramp."""

@@ -101,7 +101,7 @@ int main(int argc, char **argv) {
   struct epoll_event *events = calloc(512, sizeof *events);
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  double ramp_s = seconds / 4 < 1 ? seconds / 4 : 1;
+  double ramp_s = (double)tokens * itl_us / 1e6;  // the length of an answer: they end as evenly as they begin
   int64_t began = now_ns();
   for (int i = 0; i < streams; i++) {
     Stream *s = calloc(1, sizeof *s);

@@ -94,18 +94,27 @@ class Point:
         """A little short: from one stream's last token to the next one's first, two intervals pass."""
         return round(1e6 / self.rate * self.tokens / (self.tokens + 1))
 
+    @property
+    def ramp_s(self) -> float:
+        """The streams begin over the length of an answer, so that they end, and begin again, as evenly."""
+        return self.tokens / self.rate
+
 
 def measure_streams(point: Point) -> dict[str, Any]:
-    """One run of one point: a row of `servebench selfcheck --json`, and some more. Takes seconds + 4."""
+    """One run of one point: a row of `servebench selfcheck --json`, and some more. Takes the time of two
+    answers more than the seconds asked.
+    """
     with reference_server(point.server_cpu, point.server) as port:
         gc.collect()
         gc.freeze()
         loop = EngineLoop(Target("127.0.0.1", port), max_in_flight=point.streams)
         callers = Callers(loop, tokens=point.tokens, itl_us=point.itl_us)
         before_kb = resident_kb()
-        for _ in range(point.streams):  # spread over one interval and more, or all would send at once
+        began = time.monotonic()
+        for opened in range(1, point.streams + 1):
             callers.open()
-            gevent.sleep(min(1.0, point.seconds / 4) / point.streams)
+            due = began + point.ramp_s * opened / point.streams
+            gevent.sleep(max(due - time.monotonic(), 0))
         opened_kb = resident_kb() - before_kb
         from_ns, from_cpu_s, from_wait_s = time.monotonic_ns(), time.process_time(), waited_s()
         gevent.sleep(point.seconds)

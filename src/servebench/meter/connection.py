@@ -129,7 +129,9 @@ class Connection(SteadyReader):
         again = True
         while again:
             now_ns = _now_ns()
-            size = _CATCH_UP if self._is_behind(now_ns) else self._parser.want
+            size = self._parser.want
+            if self._is_behind(now_ns):
+                size = max(size, _CATCH_UP)
             try:
                 data, ancillary, _, _ = self._recvmsg(size, ANCILLARY_BYTES)
             except OSError as fault:
