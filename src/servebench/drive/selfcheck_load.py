@@ -91,8 +91,10 @@ class Point:
 
     @property
     def itl_us(self) -> int:
-        """A little short: from one stream's last token to the next one's first, two intervals pass."""
-        return round(1e6 / self.rate * self.tokens / (self.tokens + 1))
+        """A little short: from one stream's last token to the next one's first, two intervals pass and some
+        milliseconds.
+        """
+        return round(1e6 / self.rate * self.tokens / (self.tokens + 1.5))
 
     @property
     def ramp_s(self) -> float:

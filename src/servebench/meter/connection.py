@@ -144,7 +144,7 @@ class Connection(SteadyReader):
         them and kept the last one's stamp, so that short reads save nothing, and cost what would catch up.
         """
         times, shortest_ns = self._times, self._shortest_ns
-        if not shortest_ns or not times or self._stamps.lag_ns < _LATE_NS:
+        if not shortest_ns or not times or self._stamps.late_ns < _LATE_NS:
             return False
         return now_ns - times[-1] > shortest_ns + (shortest_ns >> 1)
 
@@ -160,7 +160,8 @@ class Connection(SteadyReader):
         if ancillary:
             seconds, nanoseconds = unpack_timespec(ancillary[0][2])
             at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
-            self._stamps.lag_ns = lag_ns = now_ns - at_ns
+            lag_ns, late_ns = now_ns - at_ns, self._stamps.late_ns
+            self._stamps.late_ns = lag_ns if lag_ns > late_ns else late_ns - (late_ns >> 4)
             self._lag(lag_ns)
         else:
             self._unstamped(exchange)

@@ -55,13 +55,20 @@ class Ready:
     def _turn(self) -> None:
         readers = self._readers
         assert self._epoll is not None
-        for fd, _ in self._epoll.poll(0, _AT_ONCE):
-            connection = readers.get(fd)
-            if connection is not None:  # else one before it has closed it
-                try:
-                    connection.readable()
-                except Exception:  # noqa: BLE001 - must not stop the others
-                    self._failed(fd, connection)
+        poll = self._epoll.poll
+        left = _AT_ONCE
+        while left > 0:
+            events = poll(0, left)
+            if not events:
+                return
+            left -= len(events)
+            for fd, _ in events:
+                connection = readers.get(fd)
+                if connection is not None:  # else one before it has closed it
+                    try:
+                        connection.readable()
+                    except Exception:  # noqa: BLE001 - must not stop the others
+                        self._failed(fd, connection)
 
     def _one(self, fd: int) -> None:
         try:

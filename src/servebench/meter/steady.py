@@ -94,10 +94,9 @@ class SteadyReader:
             and PLAIN_TEXT(data, self._from, size - self._upto)
         ):
             seconds, nanoseconds = unpack_timespec(ancillary[0][2])
-            stamps, lag = self._stamps, self._lag
-            at_ns = seconds * 1_000_000_000 + nanoseconds - stamps.offset_ns
-            stamps.lag_ns = lag_ns = now_ns - at_ns
-            lag(lag_ns)
+            at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
+            lag = self._lag
+            lag(now_ns - at_ns)
             times.append(at_ns)
             self._received += size
             if self._thinking:

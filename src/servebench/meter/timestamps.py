@@ -44,7 +44,7 @@ class StampClock:
     offset_ns: int = field(default_factory=lambda: measure_offset_ns(500))
     clock_steps: int = 0
     largest_step_ns: int = 0
-    lag_ns: int = 0  # of the last read, by whichever connection
+    late_ns: int = 0  # how late reads were at most of late, on the long way of whichever connection
 
     def measure_again(self) -> None:
         offset_ns = measure_offset_ns(20)
