@@ -16,11 +16,12 @@ from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange, OnDone
 from servebench.meter.head import rate_limits
 from servebench.meter.owner import Owner
+from servebench.meter.pace import alone_ns
 from servebench.meter.steady import NO_ANSWER, NO_RESPONSE, SteadyReader
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 from servebench.meter.wire import Wire
 
-_LATE_NS: Final = 5_000_000
+_LATE_NS: Final = 1_000_000
 _CATCH_UP: Final = 4096
 _now_ns = time.monotonic_ns
 
@@ -146,7 +147,7 @@ class Connection(SteadyReader):
         times, shortest_ns = self._times, self._shortest_ns
         if not shortest_ns or not times or self._stamps.late_ns < _LATE_NS:
             return False
-        return now_ns - times[-1] > shortest_ns + (shortest_ns >> 1)
+        return now_ns - times[-1] > alone_ns(shortest_ns)
 
     def take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> bool:
         exchange, parser, answer = self._exchange, self._parser, self._answer

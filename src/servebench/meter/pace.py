@@ -1,8 +1,8 @@
 """Pace: how far apart the frames of a calm stream come. Pure.
 
 A stream whose frames come far apart may be read a whole frame at once, which spares the second read: two more
-can't have come within one and a half of its shortest gap since the last one's stamp. After that a read is
-careful again (framing.py).
+can't have come within nearly two of its shortest gaps since the last one's stamp. After that a read is careful
+again (framing.py).
 """
 
 from array import array
@@ -25,6 +25,11 @@ def shortest_gap_ns(times: "array[int]", fewest: int = CALM_GAPS) -> int:
         return 0
     shortest_ns = min(filter(None, map(sub, late[1:], late)), default=0)
     return shortest_ns if shortest_ns >= _CALM_GAP_NS else 0
+
+
+def alone_ns(shortest_ns: int) -> int:
+    """For how long after a chunk's stamp only one more can be waiting: 15/8 of the shortest gap."""
+    return 2 * shortest_ns - (shortest_ns >> 3)
 
 
 class Presumption:

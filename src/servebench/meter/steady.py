@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from servebench.meter.http1 import ResponseParser
 from servebench.meter.owner import Owner
-from servebench.meter.pace import CALM_GAPS, shortest_gap_ns
+from servebench.meter.pace import CALM_GAPS, alone_ns, shortest_gap_ns
 from servebench.meter.stream import AnswerReader
 from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
@@ -68,14 +68,14 @@ class SteadyReader:
         self._thinking = False
 
     def readable(self) -> None:
-        alone_ns = self._alone_ns
-        if not alone_ns:
+        until_ns = self._alone_ns
+        if not until_ns:
             self.read()
             return
         now_ns = _now_ns()
         times = self._times
         last_ns = times[-1]
-        if now_ns - last_ns >= alone_ns:
+        if now_ns - last_ns >= until_ns:
             self.read()
             return
         recvmsg = self._recvmsg
@@ -133,7 +133,7 @@ class SteadyReader:
 
     def _go_short(self) -> None:
         answer = self._answer
-        self._alone_ns = self._shortest_ns + (self._shortest_ns >> 1)
+        self._alone_ns = alone_ns(self._shortest_ns)
         self._left = CALM_GAPS if len(self._times) <= CALM_GAPS else _CHUNKS_A_LOOK
         self._thinking = answer.fast_reasoning
         self._lead, self._tail = b"\r\n" + answer.prefix, answer.suffix + b"\r\n"
@@ -147,7 +147,7 @@ class SteadyReader:
         chunks = len(self._times)
         shortest_ns = shortest_gap_ns(self._times, min(chunks - 1, CALM_GAPS))
         self._shortest_ns = shortest_ns
-        self._alone_ns = shortest_ns + (shortest_ns >> 1)
+        self._alone_ns = alone_ns(shortest_ns)
         self._left = CALM_GAPS if chunks <= CALM_GAPS else _CHUNKS_A_LOOK
         if chunks > CALM_GAPS or not shortest_ns:
             self._presumed.verdict(shortest_ns)
