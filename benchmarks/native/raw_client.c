@@ -78,8 +78,9 @@ static void readable(Stream *s) {
   if (whole && s->n == tokens) finished(s);
 }
 
-static void turn(int epoll, struct epoll_event *events, int wait_ms) {
-  int n = epoll_wait(epoll, events, 512, wait_ms);
+static void turn(int epoll, struct epoll_event *events, int64_t wait_ns) {
+  struct timespec wait = {.tv_sec = 0, .tv_nsec = wait_ns > 0 ? wait_ns : 0};  // under a second, always
+  int n = epoll_pwait2(epoll, events, 512, &wait, NULL);
   for (int i = 0; i < n; i++) readable(events[i].data.ptr);
 }
 
@@ -113,11 +114,12 @@ int main(int argc, char **argv) {
     epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &event);
     open_streams++;
     ask(s);
-    while (now_ns() < began + (int64_t)(ramp_s * 1e9 * (i + 1) / streams)) turn(epoll, events, 0);
+    int64_t due = began + (int64_t)(ramp_s * 1e9 * (i + 1) / streams);
+    while (now_ns() < due) turn(epoll, events, due - now_ns());
   }
   int64_t until = now_ns() + (int64_t)(seconds * 1e9);
   while (open_streams) {
-    turn(epoll, events, 10);
+    turn(epoll, events, 10000000);
     if (now_ns() >= until) stopped = 1;
   }
   fclose(out);

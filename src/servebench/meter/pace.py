@@ -1,8 +1,8 @@
 """Pace: how far apart the frames of a calm stream come. Pure.
 
-A stream whose frames come far apart may be read a whole frame at once, which spares the second read: two more
-can't have come within nearly two of its shortest gaps since the last one's stamp. After that a read is careful
-again (framing.py).
+A stream whose frames come far apart may be read a whole frame at once, which spares the second read: two
+more can't have come within nearly two of its shortest gaps since the last one's stamp. After that a read is
+careful again (framing.py).
 """
 
 from array import array
