@@ -15,6 +15,7 @@ from servebench.meter.stream import AnswerReader
 from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 
+LATE_NS: Final = 10_000_000  # a read so late may have made the kernel acknowledge by its timer
 _CHUNKS_A_LOOK: Final = 32  # between two looks at the pace
 _AROUND: Final = 4  # bytes of a frame besides its size and its data: two CR LF
 _CHEAP_READ: Final = 479  # a bytes object up to this comes from Python's own pools
@@ -27,7 +28,7 @@ _now_ns = time.monotonic_ns
 class SteadyReader:
     """readable() whenever there are bytes; look() after a chunk that came the long way; restart() with
     another answer. The long way is the heir's: read() reads, take() is given what was read and says whether
-    to read on.
+    to read on; came_late() hears of reads past LATE_NS.
     """
 
     __slots__ = (
@@ -95,8 +96,10 @@ class SteadyReader:
         ):
             seconds, nanoseconds = unpack_timespec(ancillary[0][2])
             at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
-            lag = self._lag
-            lag(now_ns - at_ns)
+            lag, lag_ns = self._lag, now_ns - at_ns
+            lag(lag_ns)
+            if lag_ns > LATE_NS:
+                self.came_late()
             times.append(at_ns)
             self._received += size
             if self._thinking:
@@ -153,6 +156,9 @@ class SteadyReader:
             self._presumed.verdict(shortest_ns)
         if not shortest_ns:
             self._look_at = chunks + CALM_GAPS
+
+    def came_late(self) -> None:
+        raise NotImplementedError
 
     def read(self) -> None:
         raise NotImplementedError
