@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -256,7 +257,13 @@ async def _serve(part: Part) -> None:
         await stop.wait()
     finally:
         loop.call_later(STOP_GRACE_S, _cut, runner)
+        logging.getLogger("aiohttp.server").addFilter(_is_no_race)
         await runner.cleanup()
+
+
+def _is_no_race(record: logging.LogRecord) -> bool:
+    """aiohttp gives up a handler as its grace ends, and complains if that ends in the same moment."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.InvalidStateError))
 
 
 def _cut(runner: web.AppRunner) -> None:
