@@ -16,7 +16,7 @@ from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange, OnDone
 from servebench.meter.head import rate_limits
 from servebench.meter.owner import Owner
-from servebench.meter.pace import alone_ns
+from servebench.meter.pace import time_alone_ns
 from servebench.meter.steady import LATE_NS, NO_ANSWER, NO_RESPONSE, SteadyReader
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 from servebench.meter.wire import Wire
@@ -148,7 +148,7 @@ class Connection(SteadyReader):
         times, shortest_ns = self._times, self._shortest_ns
         if not shortest_ns or not times or self._stamps.late_ns < _IN_TIME_NS:
             return False
-        return now_ns - times[-1] > alone_ns(shortest_ns)
+        return now_ns - times[-1] > time_alone_ns(shortest_ns)
 
     def came_late(self) -> None:
         """The kernel's timer has acknowledged, and from then on it would each chunk, at a fifth of what a
@@ -158,33 +158,16 @@ class Connection(SteadyReader):
             self._wire.acknowledge_less()
 
     def take(self, data: bytes, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> bool:
-        exchange, parser, answer = self._exchange, self._parser, self._answer
+        exchange, parser = self._exchange, self._parser
         if exchange is None:
             self._engine.forget(self)  # closed while idle, or bytes that nobody asked for
             return False
         if not data:
             self._eof(exchange, now_ns)
             return False
-        at_ns = now_ns
-        if ancillary:
-            seconds, nanoseconds = unpack_timespec(ancillary[0][2])
-            at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
-            lag_ns, late_ns = now_ns - at_ns, self._stamps.late_ns
-            self._stamps.late_ns = lag_ns if lag_ns > late_ns else late_ns - (late_ns >> 4)
-            self._lag(lag_ns)
-            if lag_ns > LATE_NS:
-                self.came_late()
-        else:
-            self._unstamped(exchange)
+        at_ns = self._stamp(ancillary, now_ns)
+        pieces = self._digest(exchange, data, at_ns, stamped=bool(ancillary))
         self._last_ns = now_ns
-        self._received += len(data)
-        pieces = parser.feed(data)
-        if not exchange.begun and parser.status:
-            exchange.begin_answer()
-        for piece in pieces:
-            answer.feed(piece, at_ns)
-        if not ancillary:
-            exchange.user_stamps += len(answer.times)
         if parser.ended:
             self._ended(at_ns)
         elif pieces:
@@ -192,6 +175,34 @@ class Connection(SteadyReader):
         else:
             return parser.inside
         return False
+
+    def _stamp(self, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> int:
+        """When what was read at now_ns came: the kernel's stamp, else the time of the read."""
+        if not ancillary:
+            return now_ns
+        seconds, nanoseconds = unpack_timespec(ancillary[0][2])
+        at_ns: int = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
+        lag_ns, late_ns = now_ns - at_ns, self._stamps.late_ns
+        self._stamps.late_ns = lag_ns if lag_ns > late_ns else late_ns - (late_ns >> 4)
+        self._lag(lag_ns)
+        if lag_ns > LATE_NS:
+            self.came_late()
+        return at_ns
+
+    def _digest(self, exchange: Exchange, data: bytes, at_ns: int, *, stamped: bool) -> list[bytes]:
+        """HTTP as it comes; returns the pieces of body in it."""
+        parser, answer = self._parser, self._answer
+        if not stamped:
+            self._unstamped(exchange)
+        self._received += len(data)
+        pieces = parser.feed(data)
+        if not exchange.begun and parser.status:
+            exchange.begin_answer()
+        for piece in pieces:
+            answer.feed(piece, at_ns)
+        if not stamped:
+            exchange.user_stamps += len(answer.times)
+        return pieces
 
     def not_read(self, fault: OSError) -> None:
         exchange = self._exchange

@@ -9,7 +9,14 @@ Faults are data: `error` is a sentence, and nothing more is parsed.
 from typing import Final
 
 from servebench.meter.framing import FrameFloor
-from servebench.meter.http_lines import HEX_DIGITS, read_chunk_size, read_headers, read_length, read_status
+from servebench.meter.http_lines import (
+    HEX_DIGITS,
+    SIZES,
+    read_chunk_size,
+    read_headers,
+    read_length,
+    read_status,
+)
 
 HEAD_READ: Final = 256  # a head costs a few reads; past it at most part of a first frame is taken along
 BULK_READ: Final = 65536
@@ -17,8 +24,6 @@ UNFRAMED_READ: Final = 64  # lines of unknown length: short reads keep events ap
 MAX_HEAD: Final = 65536
 MAX_HELD_FRAME: Final = 32768  # larger frames are handed on as they come
 LEAST_FRAME: Final = 6  # "1\r\nx\r\n"
-
-_SIZES: Final = {b"%x" % n: n for n in range(1, 2048)}  # a look-up is cheaper than checking the digits
 
 _HEAD, _FRAME, _INSIDE, _TRAILER, _LENGTH, _TO_EOF, _DONE, _FAILED = range(8)
 
@@ -83,7 +88,7 @@ class ResponseParser:
                 self._held = b""
             # the common case by far: exactly one whole frame
             mark = data.find(b"\r\n", 0, 16)
-            size = _SIZES.get(data[:mark])
+            size = SIZES.get(data[:mark])
             if size is not None:
                 end = mark + 4 + size
                 here = len(data)

@@ -3,6 +3,7 @@
 from typing import Final
 
 MAX_FRAME: Final = 1 << 30
+SIZES: Final = {b"%x" % size: size for size in range(1, 4096)}  # a look-up is cheaper than checking digits
 HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 

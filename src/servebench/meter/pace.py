@@ -27,7 +27,7 @@ def shortest_gap_ns(times: "array[int]", fewest: int = CALM_GAPS) -> int:
     return shortest_ns if shortest_ns >= _CALM_GAP_NS else 0
 
 
-def alone_ns(shortest_ns: int) -> int:
+def time_alone_ns(shortest_ns: int) -> int:
     """For how long after a chunk's stamp only one more can be waiting: 15/8 of the shortest gap."""
     return 2 * shortest_ns - (shortest_ns >> 3)
 

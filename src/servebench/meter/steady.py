@@ -9,8 +9,9 @@ import time
 from typing import Any, Final
 
 from servebench.meter.http1 import ResponseParser
+from servebench.meter.http_lines import SIZES
 from servebench.meter.owner import Owner
-from servebench.meter.pace import CALM_GAPS, alone_ns, shortest_gap_ns
+from servebench.meter.pace import CALM_GAPS, shortest_gap_ns, time_alone_ns
 from servebench.meter.stream import AnswerReader
 from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
@@ -19,7 +20,6 @@ LATE_NS: Final = 10_000_000  # a read so late may have made the kernel acknowled
 _CHUNKS_A_LOOK: Final = 32  # between two looks at the pace
 _AROUND: Final = 4  # bytes of a frame besides its size and its data: two CR LF
 _CHEAP_READ: Final = 479  # a bytes object up to this comes from Python's own pools
-_SIZES: Final = {b"%x" % size: size for size in range(1, 4096)}  # cheaper than checking the digits
 NO_ANSWER: Final = AnswerReader()
 NO_RESPONSE: Final = ResponseParser()
 _now_ns = time.monotonic_ns
@@ -69,14 +69,14 @@ class SteadyReader:
         self._thinking = False
 
     def readable(self) -> None:
-        until_ns = self._alone_ns
-        if not until_ns:
+        alone_ns = self._alone_ns
+        if not alone_ns:
             self.read()
             return
         now_ns = _now_ns()
         times = self._times
         last_ns = times[-1]
-        if now_ns - last_ns >= until_ns:
+        if now_ns - last_ns >= alone_ns:
             self.read()
             return
         recvmsg = self._recvmsg
@@ -91,7 +91,7 @@ class SteadyReader:
             and size >= self._smallest
             and data.endswith(self._tail)
             and data.startswith(self._lead, mark)
-            and _SIZES.get(data[:mark]) == size - mark - _AROUND
+            and SIZES.get(data[:mark]) == size - mark - _AROUND
             and PLAIN_TEXT(data, self._from, size - self._upto)
         ):
             seconds, nanoseconds = unpack_timespec(ancillary[0][2])
@@ -136,7 +136,7 @@ class SteadyReader:
 
     def _go_short(self) -> None:
         answer = self._answer
-        self._alone_ns = alone_ns(self._shortest_ns)
+        self._alone_ns = time_alone_ns(self._shortest_ns)
         self._left = CALM_GAPS if len(self._times) <= CALM_GAPS else _CHUNKS_A_LOOK
         self._thinking = answer.fast_reasoning
         self._lead, self._tail = b"\r\n" + answer.prefix, answer.suffix + b"\r\n"
@@ -150,7 +150,7 @@ class SteadyReader:
         chunks = len(self._times)
         shortest_ns = shortest_gap_ns(self._times, min(chunks - 1, CALM_GAPS))
         self._shortest_ns = shortest_ns
-        self._alone_ns = alone_ns(shortest_ns)
+        self._alone_ns = time_alone_ns(shortest_ns)
         self._left = CALM_GAPS if chunks <= CALM_GAPS else _CHUNKS_A_LOOK
         if chunks > CALM_GAPS or not shortest_ns:
             self._presumed.verdict(shortest_ns)

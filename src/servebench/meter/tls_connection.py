@@ -8,7 +8,7 @@ from servebench.meter.dial import no_connection
 from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange
 from servebench.meter.owner import Owner
-from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
+from servebench.meter.timestamps import ANCILLARY_BYTES
 from servebench.meter.tls import TlsChannel
 
 
@@ -48,35 +48,18 @@ class TlsConnection(Connection):
             except OSError as fault:
                 self._broken(exchange, fault.strerror or "the connection broke")
                 return
-            at_ns = now_ns
-            if ancillary:
-                seconds, nanoseconds = unpack_timespec(ancillary[0][2])
-                at_ns = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
-                self._lag(now_ns - at_ns)
+            at_ns = self._stamp(ancillary, now_ns)
             if plain:
                 self._last_ns = now_ns
                 self._digest(exchange, plain, at_ns, stamped=bool(ancillary))
+                if self._parser.ended:
+                    self._ended(at_ns)
             if not data or channel.closed:
                 self._closed(exchange, now_ns)
                 return
             self._answer_back(exchange)
             if self._exchange is not exchange or not channel.inside:
                 return
-
-    def _digest(self, exchange: Exchange, plain: bytes, at_ns: int, *, stamped: bool) -> None:
-        parser, answer = self._parser, self._answer
-        if not stamped:
-            self._unstamped(exchange)
-        self._received += len(plain)
-        pieces = parser.feed(plain)
-        if not exchange.begun and parser.status:
-            exchange.begin_answer()
-        for piece in pieces:
-            answer.feed(piece, at_ns)
-        if not stamped:
-            exchange.user_stamps += len(answer.times)
-        if parser.ended:
-            self._ended(at_ns)
 
     def _answer_back(self, exchange: Exchange) -> None:
         """What the handshake (or a key update) wants sent; the request itself once the session stands."""
