@@ -79,8 +79,8 @@ class Wire:
         self._engine.ready.add(self._sock.fileno(), connection)
 
     def acknowledge_less(self) -> None:
-        """Every second chunk, not each: the mode in which Linux itself keeps a connection that is asked again
-        and again at once, as long as its timer (40 ms) has not had to acknowledge.
+        """Every second chunk, not each: Linux does so by itself on a connection that is asked again at once,
+        until its timer (40 ms) has had to acknowledge.
         """
         if _QUICK_ACK is not None:
             self._sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 0)
