@@ -150,8 +150,8 @@ class Connection(SteadyReader):
         return now_ns - times[-1] > time_alone_ns(shortest_ns)
 
     def came_late(self) -> None:
-        """The kernel's timer may have acknowledged, and it would each chunk from then on, at a fifth of what a
-        chunk costs here: being late would go on by itself. On a first request it does so anyway.
+        """The kernel's timer may have acknowledged, and it would each chunk from then on, at a fifth of what
+        a chunk costs here: being late would go on by itself. On a first request it does so anyway.
         """
         if self._exchange is not None and self._exchange.reused:
             self._wire.acknowledge_less()
