@@ -129,8 +129,7 @@ class Connection(SteadyReader):
     def read(self) -> None:
         again = True
         while again:
-            now_ns = _now_ns()
-            size = self._parser.want
+            now_ns, size = _now_ns(), self._parser.want
             if self._is_behind(now_ns):
                 size = max(size, _CATCH_UP)
             try:
