@@ -29,6 +29,7 @@ EDGES = Edges(
     sockets=frozenset(
         {
             "servebench.meter.connection",
+            "servebench.meter.descriptors",
             "servebench.meter.dial",
             "servebench.meter.engine_loop",
             "servebench.meter.ready",

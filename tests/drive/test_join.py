@@ -12,7 +12,7 @@ from servebench.drive import join
 sleep = get_original("time", "sleep")
 began = time.monotonic()
 def say_time():
-    # in one call: print() writes a line and its end apart when Python is unbuffered, and two workers share the pipe
+    # in one call: an unbuffered print() takes two, and two workers share the pipe
     os.write(1, b"%.6f\\n" % (time.monotonic() - began))
 join.hold_workers()
 join.hold_workers()  # Locust may build its parser twice

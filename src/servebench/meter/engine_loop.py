@@ -67,7 +67,7 @@ class EngineLoop:
         self.request_bytes, self.secrets = requests.of, requests.secrets
         self._tls = client_context(target) if target.tls else None
         self.hub = gevent.get_hub()
-        self.ready = Ready(self.hub)
+        self.ready = Ready(self.hub, max_in_flight)
         self.socket_class: Any = get_original("socket", "socket")
         self.dns_ns = 0  # the look-up itself, once
         self.addresses = self._resolve()

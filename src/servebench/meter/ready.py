@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from servebench.meter.descriptors import make_room
+
 _READ: Final = 1  # mask of the event loop
+_OTHERS: Final = 128  # files that are no connections
 _AT_ONCE: Final = 64  # connections between two looks at the loop's timers
 
 
@@ -20,18 +23,23 @@ class Reading(Protocol):
 
 
 class Ready:
-    """add(fd, connection): connection.readable is called whenever the socket has bytes, until remove(fd)."""
+    """add(fd, connection): connection.readable is called whenever the socket has bytes, until remove(fd).
+    most: how many there may be at once.
+    """
 
-    def __init__(self, hub: Any) -> None:
+    def __init__(self, hub: Any, most: int) -> None:
         self._hub = hub
-        self._readers: dict[int, Reading] = {}
+        self._readers: list[Reading | None] = []  # by fd: a dict's keys would be fetched from memory, too
         self._watchers: dict[int, Any] = {}
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
         if self._epoll is not None:
+            make_room(self._epoll.fileno(), most + _OTHERS)
             self._watcher = self._watch(self._epoll.fileno(), self._turn)
 
     def add(self, fd: int, connection: Reading) -> None:
-        self._readers[fd] = connection
+        readers = self._readers
+        readers += [None] * (fd + 1 - len(readers))
+        readers[fd] = connection
         if self._epoll is not None:
             self._epoll.register(fd, _READ)
         else:
@@ -39,8 +47,9 @@ class Ready:
 
     def remove(self, fd: int) -> None:
         """Before the socket is closed. Nothing happens if it was not added."""
-        if self._readers.pop(fd, None) is None:
+        if fd >= len(self._readers) or self._readers[fd] is None:
             return
+        self._readers[fd] = None
         if self._epoll is not None:
             self._epoll.unregister(fd)
         else:
@@ -63,7 +72,7 @@ class Ready:
                 return
             left -= len(events)
             for fd, _ in events:
-                connection = readers.get(fd)
+                connection = readers[fd]
                 if connection is not None:  # else one before it has closed it
                     try:
                         connection.readable()
@@ -71,10 +80,12 @@ class Ready:
                         self._failed(fd, connection)
 
     def _one(self, fd: int) -> None:
-        try:
-            self._readers[fd].readable()
-        except Exception:  # noqa: BLE001 - as above
-            self._failed(fd, self._readers[fd])
+        connection = self._readers[fd]
+        if connection is not None:
+            try:
+                connection.readable()
+            except Exception:  # noqa: BLE001 - as above
+                self._failed(fd, connection)
 
     def _failed(self, fd: int, connection: Reading) -> None:
         """A fault of ours: it is told, and the connection will end by its timeout."""
