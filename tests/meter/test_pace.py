@@ -11,8 +11,10 @@ from servebench.meter.pace import Presumption, shortest_gap_ns, time_alone_ns
 MS = 1_000_000
 
 
-def shortest_ms(*gaps_ms: int) -> float:
-    return shortest_gap_ns(array("q", accumulate((gap * MS for gap in gaps_ms), initial=10**9))) / MS
+def shortest_ms(*gaps_ms: int) -> int:
+    """Whole milliseconds: it is rounded down to less than a third of one."""
+    shortest_ns = shortest_gap_ns(array("q", accumulate((gap * MS for gap in gaps_ms), initial=10**9)))
+    return -(-shortest_ns // MS)
 
 
 def test_the_shortest_gap_of_late() -> None:
@@ -39,6 +41,20 @@ def test_it_is_one_of_the_gaps(gaps_ms: list[int]) -> None:
     assert shortest_ms(*gaps_ms) == min(gaps_ms)
 
 
+def shortest_of_even_ns(gap_ns: int) -> int:
+    return shortest_gap_ns(array("q", range(0, 17 * gap_ns, gap_ns)))
+
+
+@given(st.integers(4 * MS, 260 * MS))
+def test_it_is_rounded_down_by_little(gap_ns: int) -> None:
+    assert shortest_of_even_ns(gap_ns) <= gap_ns < shortest_of_even_ns(gap_ns) + MS / 3
+
+
+@given(st.integers(260 * MS, 10**12))
+def test_long_gaps_are_all_the_same(gap_ns: int) -> None:
+    assert 255 * MS < shortest_of_even_ns(gap_ns) <= gap_ns
+
+
 def test_an_answer_is_presumed_calm_after_sixteen_calm_ones_in_a_row() -> None:
     presumed = Presumption()
     for _ in range(15):
@@ -53,6 +69,7 @@ def test_an_answer_is_presumed_calm_after_sixteen_calm_ones_in_a_row() -> None:
 
 
 @given(st.integers(4 * MS, 10**12))
-def test_two_chunks_never_come_within_what_counts_as_alone(shortest_ns: int) -> None:
-    assert 1.8 * shortest_ns < time_alone_ns(shortest_ns) < 2 * shortest_ns
+def test_two_chunks_never_come_within_what_counts_as_alone(gap_ns: int) -> None:
+    shortest_ns = shortest_of_even_ns(gap_ns)
+    assert 1.8 * shortest_ns < time_alone_ns(shortest_ns) < 2 * gap_ns
     assert time_alone_ns(0) == 0

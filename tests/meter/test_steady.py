@@ -119,6 +119,19 @@ def test_an_odd_chunk_among_them_counts_like_the_others(odd: bytes) -> None:
         assert (record.outcome, record.chunks) == (Outcome.SUCCESS, 31)
 
 
+@pytest.mark.parametrize("size", [300, 4000, 4100, 9000])
+def test_large_chunks_come_whole(size: int) -> None:
+    texts = [" w" * (size // 2) + text for text in TEXTS]
+    with answered(calm(*words(*texts))) as (record,):
+        assert (record.outcome, record.chunks, record.coalesced) == (Outcome.SUCCESS, 30, 0)
+
+
+def test_large_chunks_may_go_the_short_way(long_way: list[set[int]]) -> None:
+    with answered(calm(*words(*(" w" * 1500 + text for text in TEXTS)))) as (record,):
+        assert record.chunks == 30
+    assert len(long_way[0]) < 20
+
+
 def test_a_comment_among_them_is_no_chunk() -> None:
     with answered(calm(*words(*TEXTS[:20]), frame(b": ping\n\n"), *words(*TEXTS[20:]))) as (record,):
         assert (record.outcome, record.chunks) == (Outcome.SUCCESS, 30)

@@ -70,7 +70,7 @@ class Connection(SteadyReader):
         except OSError as fault:
             self._not_connected(fault.errno or errno.EIO)
             return
-        self._recvmsg = sock.recvmsg
+        self._sock = sock
         self._wire.open(sock)
         self._greet()
 
@@ -133,7 +133,7 @@ class Connection(SteadyReader):
             if self._is_behind(now_ns):
                 size = max(size, _CATCH_UP)
             try:
-                data, ancillary, _, _ = self._recvmsg(size, ANCILLARY_BYTES)
+                data, ancillary, _, _ = self._sock.recvmsg(size, ANCILLARY_BYTES)
             except OSError as fault:
                 self.not_read(fault)
                 return

@@ -4,6 +4,9 @@ from typing import Final
 
 MAX_FRAME: Final = 1 << 30
 SIZES: Final = {b"%x" % size: size for size in range(1, 4096)}  # a look-up is cheaper than checking digits
+_FRAMES: Final = {len(digits) + 4 + size: digits + b"\r\n" for digits, size in SIZES.items()}
+# by the length of the whole chunk frame; b"\n", which begins none, where no frame has that length
+SIZE_LINES: Final = tuple(_FRAMES.get(length, b"\n") for length in range(max(_FRAMES) + 1))
 HEX_DIGITS: Final = frozenset(b"0123456789abcdefABCDEF")
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 

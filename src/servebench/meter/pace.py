@@ -13,10 +13,17 @@ CALM_GAPS: Final = 8  # so many in a row, none under
 _CALM_GAP_NS: Final = 4_000_000  # this, make a calm stream
 _OF_LATE: Final = 16
 _ALIKE: Final = 16
+# Whole quarters of a millisecond, about, and a quarter second at most: thousands of streams then share a few
+# objects, which stay in the processor's cache
+_GRID: Final = 18
+_MOST: Final = 1023
+_GAPS_NS: Final = tuple(step << _GRID for step in range(_MOST + 1))
+_ALONE_NS: Final = tuple(2 * gap_ns - (gap_ns >> 3) for gap_ns in _GAPS_NS)
 
 
 def shortest_gap_ns(times: "array[int]", fewest: int = CALM_GAPS) -> int:
-    """Of the last gaps between chunks (times: ns); 0 where they are fewer, or too short to be calm.
+    """Of the last gaps between chunks (times: ns), rounded down; 0 where they are fewer, or too short to be
+    calm.
 
     Chunks of one stamp tell nothing: they were sent at once, or read too late to be told apart.
     """
@@ -24,12 +31,14 @@ def shortest_gap_ns(times: "array[int]", fewest: int = CALM_GAPS) -> int:
     if len(late) <= fewest:
         return 0
     shortest_ns = min(filter(None, map(sub, late[1:], late)), default=0)
-    return shortest_ns if shortest_ns >= _CALM_GAP_NS else 0
+    return _GAPS_NS[min(shortest_ns >> _GRID, _MOST)] if shortest_ns >= _CALM_GAP_NS else 0
 
 
 def time_alone_ns(shortest_ns: int) -> int:
-    """For how long after a chunk's stamp only one more can be waiting: 15/8 of the shortest gap."""
-    return 2 * shortest_ns - (shortest_ns >> 3)
+    """For how long after a chunk's stamp only one more can be waiting: 15/8 of the shortest gap, as
+    shortest_gap_ns gave it.
+    """
+    return _ALONE_NS[shortest_ns >> _GRID]
 
 
 class Presumption:

@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from servebench.meter.http1 import ResponseParser
-from servebench.meter.http_lines import SIZES
+from servebench.meter.http_lines import SIZE_LINES
 from servebench.meter.owner import Owner
 from servebench.meter.pace import CALM_GAPS, shortest_gap_ns, time_alone_ns
 from servebench.meter.stream import AnswerReader
@@ -18,7 +18,6 @@ from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 
 LATE_NS: Final = 10_000_000  # a read so late may have made the kernel acknowledge by its timer
 _CHUNKS_A_LOOK: Final = 32  # between two looks at the pace
-_AROUND: Final = 4  # bytes of a frame besides its size and its data: two CR LF
 _CHEAP_READ: Final = 479  # a bytes object up to this comes from Python's own pools
 NO_ANSWER: Final = AnswerReader()
 NO_RESPONSE: Final = ResponseParser()
@@ -43,10 +42,9 @@ class SteadyReader:
         "_parser",
         "_presumed",
         "_received",
-        "_recvmsg",
         "_room",
         "_shortest_ns",
-        "_smallest",
+        "_sock",
         "_stamps",
         "_tail",
         "_thinking",
@@ -58,14 +56,14 @@ class SteadyReader:
         self._stamps = engine.stamps
         self._lag = engine.lag.push
         self._presumed = engine.presumed
-        self._recvmsg: Any = None
+        self._sock: Any = None
         self._parser, self._answer = NO_RESPONSE, NO_ANSWER
         self._times = NO_ANSWER.times
         self._received = 0  # bytes of this answer
         self._alone_ns = 0  # since a chunk's stamp, in which one more at most can have come; 0: the long way
         self._shortest_ns = self._left = self._look_at = 0
         self._lead = self._tail = b""
-        self._mark = self._from = self._upto = self._room = self._smallest = 0
+        self._mark = self._from = self._upto = self._room = 0
         self._thinking = False
 
     def readable(self) -> None:
@@ -79,19 +77,17 @@ class SteadyReader:
         if now_ns - last_ns >= alone_ns:
             self.read()
             return
-        recvmsg = self._recvmsg
         try:
-            data, ancillary, _, _ = recvmsg(self._room, ANCILLARY_BYTES)
+            data, ancillary, _, _ = self._sock.recvmsg(self._room, ANCILLARY_BYTES)
         except OSError as fault:
             self.not_read(fault)
             return
         size, mark = len(data), self._mark
         if (
             ancillary
-            and size >= self._smallest
             and data.endswith(self._tail)
             and data.startswith(self._lead, mark)
-            and SIZES.get(data[:mark]) == size - mark - _AROUND
+            and data.startswith(SIZE_LINES[size])
             and PLAIN_TEXT(data, self._from, size - self._upto)
         ):
             seconds, nanoseconds = unpack_timespec(ancillary[0][2])
@@ -135,14 +131,16 @@ class SteadyReader:
             self._go_short()
 
     def _go_short(self) -> None:
-        answer = self._answer
+        answer, smallest = self._answer, self._parser.want
+        if smallest >= len(SIZE_LINES):
+            return
         self._alone_ns = time_alone_ns(self._shortest_ns)
         self._left = CALM_GAPS if len(self._times) <= CALM_GAPS else _CHUNKS_A_LOOK
         self._thinking = answer.fast_reasoning
         self._lead, self._tail = b"\r\n" + answer.prefix, answer.suffix + b"\r\n"
-        self._smallest = smallest = self._parser.want
-        self._room = min(2 * smallest - 1, max(smallest + (smallest >> 2), _CHEAP_READ))  # never two frames
-        self._mark = len(b"%x" % (smallest - _AROUND - 2))
+        room = max(smallest + (smallest >> 2), _CHEAP_READ)
+        self._room = min(2 * smallest - 1, room, len(SIZE_LINES) - 1)  # never two frames
+        self._mark = len(SIZE_LINES[smallest]) - 2
         self._from, self._upto = self._mark + len(self._lead), len(self._tail)
 
     def _look_again(self) -> None:

@@ -38,7 +38,7 @@ class TlsConnection(Connection):
         while True:
             now_ns = time.monotonic_ns()
             try:
-                data, ancillary, _, _ = self._recvmsg(channel.want, ANCILLARY_BYTES)
+                data, ancillary, _, _ = self._sock.recvmsg(channel.want, ANCILLARY_BYTES)
                 plain = channel.receive(data) if data else b""
             except BlockingIOError:
                 return
