@@ -68,14 +68,17 @@ def test_calls_of_a_session_follow_one_another_and_tasks_finish(tmp_path: Path) 
 @pytest.mark.slow
 def test_the_end_of_a_run_cuts_tasks_short_and_a_closed_loop_has_them_too(tmp_path: Path) -> None:
     summary, sessions = run(tmp_path, "--processes", "0", "--users", "2", "--duration", "4")
-    ends = [calls[-1]["session_state"] for calls in sessions.values()]
+    _, end_s = summary["run"]["window_s"]
+    begun = [calls for calls in sessions.values() if calls[0]["intended_s"] < end_s]
+    assert len(begun) >= len(sessions) - 2, "a user may begin one more before it hears of the end"
+    ends = [calls[-1]["session_state"] for calls in begun]
     assert ends.count("done") == summary["tasks"]["agent"]["finished"] >= 2
     for calls in sessions.values():
         assert [call["turn"] for call in calls] == list(range(len(calls)))
         for before, after in pairwise(calls):
             assert after["intended_s"] >= before["end_s"] + 0.1 - 1e-6
     tasks = summary["tasks"]["agent"]
-    assert tasks["begun"] == tasks["finished"] + tasks["failed"] + tasks["cut"] == len(sessions)
+    assert tasks["begun"] == tasks["finished"] + tasks["failed"] + tasks["cut"] == len(begun)
 
 
 @pytest.mark.parametrize("name", ["agent_tools", "examples/support_bot.yaml"])
