@@ -54,7 +54,7 @@ def register() -> None:
 
 def on_parser(parser: Any, **_: Any) -> None:
     add_arguments(parser)
-    if "--servebench-run" in sys.argv:
+    if "--servebench-run" in sys.argv[:-1]:
         _ahead_of_fork(Path(sys.argv[sys.argv.index("--servebench-run") + 1]))
 
 
