@@ -26,12 +26,14 @@ from mock_server.share import Share
 from servebench.catalog.load import load_catalog
 from servebench.catalog.profile import with_profiles
 from servebench.catalog.tiers import Tier
+from servebench.descriptors import make_room
 from servebench.engine.disaggregation import Split
 from servebench.errors import OperationError, UsageError
 
 _BACKLOG = 4096
 # how long a thread that parses a big body may keep the interpreter from the event loop (the default is 5 ms)
 _SWITCH_INTERVAL_S = 0.0002
+_ROOM_FOR_FILES = 20_000  # connections, nearly all
 _GC_THRESHOLDS = (20_000, 20, 50)  # requests leave few cycles behind, and a pause is a late chunk
 
 
@@ -155,6 +157,7 @@ class Part:
 
 def serve_part(part: Part) -> None:
     """Until told to stop."""
+    make_room(part.sock.fileno(), _ROOM_FOR_FILES)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(part))
 

@@ -29,7 +29,6 @@ EDGES = Edges(
     sockets=frozenset(
         {
             "servebench.meter.connection",
-            "servebench.meter.descriptors",
             "servebench.meter.dial",
             "servebench.meter.engine_loop",
             "servebench.meter.ready",

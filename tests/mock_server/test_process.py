@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -52,6 +53,16 @@ def test_a_closed_descriptor_is_refused() -> None:
     done = run("--tier", "grok-4.3", "--exit-with-fd", "77")
     assert done.returncode == 2
     assert "--exit-with-fd 77: not an open file descriptor" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how large its table of open files is")
+def test_its_table_of_open_files_need_not_grow_under_load() -> None:
+    with mock_process("--tier", "grok-4.3") as (url, process), connect(url) as connection:
+        connection.sendall(request_bytes("GET", "/health"))
+        assert connection.recv(1000)
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    (size,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("FDSize:")]
+    assert size >= min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def test_an_interrupt_ends_it_with_0_at_once_though_a_client_stays_connected() -> None:

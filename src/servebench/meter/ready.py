@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from servebench.meter.descriptors import make_room
+from servebench.descriptors import make_room
 
 _READ: Final = 1  # mask of the event loop
 _OTHERS: Final = 128  # files that are no connections

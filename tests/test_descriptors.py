@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from servebench.descriptors import make_room
 from servebench.meter.call import Target
-from servebench.meter.descriptors import make_room
 from servebench.meter.engine_loop import EngineLoop
 
 pytestmark = pytest.mark.skipif(
@@ -19,7 +19,7 @@ COUNT = min(4000, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 FEW = """
 import resource, sys
-from servebench.meter.descriptors import make_room
+from servebench.descriptors import make_room
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
 make_room(0, 100_000)
 """

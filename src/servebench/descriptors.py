@@ -2,7 +2,7 @@
 
 When a process with threads opens its 257th file, its 513th and so on, Linux makes a table of twice the size
 and waits until no processor can be reading the old one (expand_fdtable in fs/file.c, synchronize_rcu): 10 to
-15 ms on a busy machine, in which every stream waits. A table never shrinks.
+15 ms on a busy machine, in which every stream of a client or a server waits. A table never shrinks.
 """
 
 import fcntl
