@@ -8,7 +8,6 @@ first send stays. An address that does not answer gives way to the next one in t
 
 import errno
 import time
-from typing import Final
 
 from servebench.meter.call import Call
 from servebench.meter.dial import Dial, no_connection
@@ -16,13 +15,10 @@ from servebench.meter.ending import Ending
 from servebench.meter.exchange import Exchange, OnDone
 from servebench.meter.head import rate_limits
 from servebench.meter.owner import Owner
-from servebench.meter.pace import time_alone_ns
-from servebench.meter.steady import LATE_NS, NO_ANSWER, NO_RESPONSE, SteadyReader
-from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
+from servebench.meter.steady import NO_ANSWER, NO_RESPONSE, SteadyReader
+from servebench.meter.timestamps import ANCILLARY_BYTES
 from servebench.meter.wire import Wire
 
-_IN_TIME_NS: Final = 1_000_000
-_CATCH_UP: Final = 4096
 _now_ns = time.monotonic_ns
 
 
@@ -129,24 +125,13 @@ class Connection(SteadyReader):
     def read(self) -> None:
         again = True
         while again:
-            now_ns, size = _now_ns(), self._parser.want
-            if self._is_behind(now_ns):
-                size = max(size, _CATCH_UP)
+            now_ns = _now_ns()
             try:
-                data, ancillary, _, _ = self._sock.recvmsg(size, ANCILLARY_BYTES)
+                data, ancillary, _, _ = self._sock.recvmsg(self._parser.want, ANCILLARY_BYTES)
             except OSError as fault:
                 self.not_read(fault)
                 return
             again = self.take(data, ancillary, now_ns)
-
-    def _is_behind(self, now_ns: int) -> bool:
-        """Whether this loop is so late that more than one chunk of a calm stream waits: the kernel has merged
-        them and kept the last one's stamp, so that short reads save nothing, and cost what would catch up.
-        """
-        times, shortest_ns = self._times, self._shortest_ns
-        if not shortest_ns or not times or self._stamps.late_ns < _IN_TIME_NS:
-            return False
-        return now_ns - times[-1] > time_alone_ns(shortest_ns)
 
     def came_late(self) -> None:
         """The kernel's timer may have acknowledged, and it would each chunk from then on, at a fifth of what
@@ -163,7 +148,7 @@ class Connection(SteadyReader):
         if not data:
             self._eof(exchange, now_ns)
             return False
-        at_ns = self._stamp(ancillary, now_ns)
+        at_ns = self.stamp(ancillary, now_ns)
         pieces = self._digest(exchange, data, at_ns, stamped=bool(ancillary))
         self._last_ns = now_ns
         if parser.ended:
@@ -173,19 +158,6 @@ class Connection(SteadyReader):
         else:
             return parser.inside
         return False
-
-    def _stamp(self, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> int:
-        """When what was read at now_ns came: the kernel's stamp, else the time of the read."""
-        if not ancillary:
-            return now_ns
-        seconds, nanoseconds = unpack_timespec(ancillary[0][2])
-        at_ns: int = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
-        lag_ns, late_ns = now_ns - at_ns, self._stamps.late_ns
-        self._stamps.late_ns = lag_ns if lag_ns > late_ns else late_ns - (late_ns >> 4)
-        self._lag(lag_ns)
-        if lag_ns > LATE_NS:
-            self.came_late()
-        return at_ns
 
     def _digest(self, exchange: Exchange, data: bytes, at_ns: int, *, stamped: bool) -> list[bytes]:
         """HTTP as it comes; returns the pieces of body in it."""

@@ -13,10 +13,12 @@ from servebench.meter.http_lines import SIZE_LINES
 from servebench.meter.owner import Owner
 from servebench.meter.pace import CALM_GAPS, shortest_gap_ns, time_alone_ns
 from servebench.meter.stream import AnswerReader
-from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT
+from servebench.meter.template import NO_TEMPLATE, PLAIN_TEXT, whole_chunks
 from servebench.meter.timestamps import ANCILLARY_BYTES, unpack_timespec
 
 LATE_NS: Final = 10_000_000  # a read so late may have made the kernel acknowledge by its timer
+_IN_TIME_NS: Final = 1_000_000
+_CATCH_UP: Final = 4096
 _CHUNKS_A_LOOK: Final = 32  # between two looks at the pace
 _CHEAP_READ: Final = 479  # a bytes object up to this comes from Python's own pools
 NO_ANSWER: Final = AnswerReader()
@@ -75,7 +77,10 @@ class SteadyReader:
         times = self._times
         last_ns = times[-1]
         if now_ns - last_ns >= alone_ns:
-            self.read()
+            if self._stamps.late_ns < _IN_TIME_NS:
+                self.read()
+            else:
+                self._catch_up(now_ns)
             return
         try:
             data, ancillary, _, _ = self._sock.recvmsg(self._room, ANCILLARY_BYTES)
@@ -109,6 +114,40 @@ class SteadyReader:
         self._alone_ns = self._look_at = 0
         if self.take(data, ancillary, now_ns):
             self.read()
+
+    def _catch_up(self, now_ns: int) -> None:
+        """This loop is so late that more than one chunk waits. The kernel may have merged them, with the last
+        one's stamp: reading them one by one would save nothing, and cost what could make up for it.
+        """
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(_CATCH_UP, ANCILLARY_BYTES)
+        except OSError as fault:
+            self.not_read(fault)
+            return
+        chunks = whole_chunks(data, self._lead, self._tail) if ancillary else 0
+        if chunks:
+            at_ns = self.stamp(ancillary, now_ns)
+            self._times.extend([at_ns] * chunks)
+            self._received += len(data)
+            if self._thinking:
+                self._answer.reasoning_chunks += chunks
+            return
+        self._alone_ns = self._look_at = 0
+        if self.take(data, ancillary, now_ns):
+            self.read()
+
+    def stamp(self, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> int:
+        """When what was read at now_ns came: the kernel's stamp, else the time of the read."""
+        if not ancillary:
+            return now_ns
+        seconds, nanoseconds = unpack_timespec(ancillary[0][2])
+        at_ns: int = seconds * 1_000_000_000 + nanoseconds - self._stamps.offset_ns
+        lag_ns, late_ns = now_ns - at_ns, self._stamps.late_ns
+        self._stamps.late_ns = lag_ns if lag_ns > late_ns else late_ns - (late_ns >> 4)
+        self._lag(lag_ns)
+        if lag_ns > LATE_NS:
+            self.came_late()
+        return at_ns
 
     def restart(self, parser: ResponseParser, answer: AnswerReader) -> None:
         """Another answer."""

@@ -9,6 +9,8 @@ byte, the same event with another non-empty text, and needs a stamp only.
 import re
 from typing import Final
 
+from servebench.meter.http_lines import SIZES
+
 _ASCII = rb"[ !#-\[\]-\x7f]*"
 _UTF8 = (  # the well-formed sequences of two to four bytes (Unicode 16, table 3-7)
     rb"[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
@@ -17,6 +19,25 @@ _UTF8 = (  # the well-formed sequences of two to four bytes (Unicode 16, table 3
 _TEXT: Final = rb"(?=.)%b(?:(?:%b)%b)*" % (_ASCII, _UTF8, _ASCII)
 PLAIN_TEXT: Final = re.compile(_TEXT).fullmatch
 NO_TEMPLATE: Final = b"\x00"  # no event begins with it
+
+
+def whole_chunks(data: bytes, lead: bytes, tail: bytes) -> int:
+    """How many chunk frames of one template data is, each in whole; 0 if there is anything else in it.
+
+    lead: CR LF and what is before the text; tail: what is after it, and CR LF.
+    """
+    at = count = 0
+    while at < len(data):
+        mark = data.find(b"\r\n", at, at + 5)
+        size = SIZES.get(data[at:mark])
+        if size is None:
+            return 0
+        end = mark + size + 4
+        whole = data.startswith(lead, mark) and data.endswith(tail, mark, end) and end <= len(data)
+        if not whole or not PLAIN_TEXT(data, mark + len(lead), end - len(tail)):
+            return 0
+        at, count = end, count + 1
+    return count
 
 
 def template_of(piece: bytes, data: bytes, field: str) -> tuple[bytes, bytes] | None:

@@ -48,7 +48,7 @@ class TlsConnection(Connection):
             except OSError as fault:
                 self._broken(exchange, fault.strerror or "the connection broke")
                 return
-            at_ns = self._stamp(ancillary, now_ns)
+            at_ns = self.stamp(ancillary, now_ns)
             if plain:
                 self._last_ns = now_ns
                 self._digest(exchange, plain, at_ns, stamped=bool(ancillary))
