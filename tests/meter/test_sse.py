@@ -100,7 +100,7 @@ def test_boundary_and_unfinished() -> None:
         parser.feed(part)
         states.append((parser.at_boundary, parser.unfinished, parser.noise))
     assert states == [
-        (False, False, False),
+        (True, False, False),
         (True, False, False),
         (False, True, False),
         (False, True, False),

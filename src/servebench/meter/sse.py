@@ -59,7 +59,7 @@ class EventParser:
     @property
     def at_boundary(self) -> bool:
         """Whether nothing of an unfinished event is held: the next bytes begin a new one."""
-        return self._started and not (self._tail or self._data or self._name or self._skip_lf)
+        return not (self._tail or self._data or self._name or self._skip_lf)
 
     @property
     def noise(self) -> bool:
@@ -75,6 +75,7 @@ class EventParser:
         if self.oversize:
             return []
         if self.at_boundary and _is_one_event(data):
+            self._started = True
             return [Event(data[6:-2])]
         return self._split(data)
 
