@@ -9,7 +9,6 @@ quit() leaves only half a second after that.
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-import gc
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ import gevent
 
 from servebench.drive.conductor import Conductor, watch
 from servebench.drive.finish import import_ahead
+from servebench.drive.garbage import spare_the_load
 from servebench.drive.join import hold_workers, let_workers_join, switch_stamps_on
 from servebench.drive.launch import mock_url
 from servebench.drive.master import (
@@ -80,8 +80,7 @@ def on_init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None
     if web_ui is not None:
         add_tab(web_ui, lambda: rig.conductor)
     gevent.signal_handler(signal.SIGINT, on_sigint, environment)
-    gc.collect()
-    gc.freeze()  # what was imported stays; collections in the run need not walk it
+    spare_the_load()
     if isinstance(runner, MasterRunner) and environment.parsed_options.processes:
         await_workers(environment)
 

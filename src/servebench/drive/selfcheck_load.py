@@ -3,7 +3,6 @@
 Both go the way a run's requests go (Pacer, EngineLoop) in this process's hub; nothing is stood in for.
 """
 
-import gc
 import resource
 import time
 from array import array
@@ -16,6 +15,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
+from servebench.drive.garbage import load_spared
 from servebench.drive.pacer import Pacer
 from servebench.drive.selfcheck_truth import (
     PYTHON_SERVER,
@@ -106,9 +106,7 @@ def measure_streams(point: Point) -> dict[str, Any]:
     """One run of one point: a row of `servebench selfcheck --json`, and some more. Takes the time of two
     answers more than the seconds asked.
     """
-    with reference_server(point.server_cpu, point.server) as port:
-        gc.collect()
-        gc.freeze()
+    with reference_server(point.server_cpu, point.server) as port, load_spared():
         loop = EngineLoop(Target("127.0.0.1", port), max_in_flight=point.streams)
         callers = Callers(loop, tokens=point.tokens, itl_us=point.itl_us)
         before_kb = resident_kb()
@@ -148,7 +146,7 @@ def measure_pacing(rate_rps: float, seconds: float, server_cpu: int | None) -> d
 
     late_us: send - intended start. rate_error: achieved over planned rate - 1, over the span of the schedule.
     """
-    with reference_server(server_cpu) as port:
+    with reference_server(server_cpu) as port, load_spared():
         gaps_s = np.random.Generator(np.random.Philox(1)).exponential(
             1 / rate_rps, max(round(rate_rps * seconds), 2)
         )
@@ -175,8 +173,6 @@ def measure_pacing(rate_rps: float, seconds: float, server_cpu: int | None) -> d
             if not left:
                 over.set()
 
-        gc.collect()
-        gc.freeze()
         start_ns = time.monotonic_ns() + _LEAD_NS
         due = (offsets_ns + start_ns).tolist()
         pacer = Pacer(
