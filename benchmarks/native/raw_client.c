@@ -79,7 +79,8 @@ static void readable(Stream *s) {
 }
 
 static void turn(int epoll, struct epoll_event *events, int64_t wait_ns) {
-  struct timespec wait = {.tv_sec = 0, .tv_nsec = wait_ns > 0 ? wait_ns : 0};  // under a second, always
+  if (wait_ns < 0) wait_ns = 0;
+  struct timespec wait = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
   int n = epoll_pwait2(epoll, events, 512, &wait, NULL);
   for (int i = 0; i < n; i++) readable(events[i].data.ptr);
 }

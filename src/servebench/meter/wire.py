@@ -1,6 +1,6 @@
 """Wire: a non-blocking socket, who is told of what it can do, and what is still to go out.
 
-Reading is the connection's: it takes `recvmsg` once and calls it itself, as often as chunks come.
+Reading is the connection's: it has the socket, too, and calls `recvmsg` itself, as often as chunks come.
 """
 
 import errno
